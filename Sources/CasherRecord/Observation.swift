@@ -1,0 +1,215 @@
+import CasherSystem
+
+/// Which fact about a path a run depended on.
+public enum Facet: UInt8, Sendable, Hashable, CaseIterable {
+  /// Everything a lookup and an open can tell: type, permission bits, content or link target; or that nothing is there.
+  case entry = 1
+  /// The names in a directory and their types.
+  case listing
+  /// Only what kind of thing it is: what removing it depends on.
+  case kind
+  /// What creating or truncating a file depends on: absent, or a regular file's owner, permission bits, single link.
+  case ownership
+  /// What renaming something onto the name depends on: whether a directory is there.
+  case replaceable
+  /// A Python bytecode cache, which Python itself checks against its source before use.
+  case bytecode
+  /// The extended attributes of the user namespace.
+  case attributes
+  /// Size and modification time: stand for the content of a large file that was only looked up.
+  case stamp
+}
+
+/// One path and the fact about it that a run depended on.
+///
+/// `path` is relative to the mount's root for what is inside (empty: the root itself), absolute for what is outside.
+public struct Observation: Hashable, Sendable {
+  public var path: FilePath
+  public var facet: Facet
+  /// For a listing: names that the run itself produced, which are left out on both sides of the comparison. Sorted.
+  public var except: [FilePath]
+
+  public init(path: FilePath, facet: Facet, except: [FilePath] = []) {
+    self.path = path
+    self.facet = facet
+    self.except = except
+  }
+
+  public var isInside: Bool { !path.isAbsolute }
+}
+
+/// What an observation came out as.
+public enum Value: Hashable, Sendable {
+  case absent
+  case file(Digest, permissions: UInt32)
+  case symlink(target: FilePath)
+  case directory(permissions: UInt32)
+  case special(FileType, permissions: UInt32, device: UInt64)
+  /// Digest of the sorted names and types.
+  case listing(Digest)
+  case kind(FileType)
+  case owned(user: UInt32, permissions: UInt32, singleLink: Bool)
+  /// Absent, or something that is not a directory.
+  case notDirectory
+  /// A bytecode cache that is absent or that Python checks against its source.
+  case derived
+  case attributes(Digest)
+  case stamp(size: Int64, modified: Int64, permissions: UInt32)
+  /// The state could not be had: the error number.
+  case unreadable(Int32)
+}
+
+/// The paths and facets that a run observed, without their values; sorted, so that equal sets are equal bytes.
+public struct PathSet: Hashable, Sendable {
+  public let observations: [Observation]
+
+  public init(_ observations: some Sequence<Observation>) {
+    self.observations = observations.sorted { ($0.path, $0.facet.rawValue) < ($1.path, $1.facet.rawValue) }
+  }
+}
+
+/// An observation of something that the run then produced itself: it holds as it was before the run, or as the run
+/// left it (unless only the state before will do, `--strict`).
+public struct Condition: Hashable, Sendable {
+  public var observation: Observation
+  public var before: Value
+  public var after: Value
+
+  public init(_ observation: Observation, before: Value, after: Value) {
+    self.observation = observation
+    self.before = before
+    self.after = after
+  }
+
+  public func holds(now value: Value, strictly: Bool) -> Bool { value == before || (!strictly && value == after) }
+}
+
+extension Observation: ByteCodable {
+  public func encode(to encoder: inout ByteEncoder) {
+    encoder.put(path)
+    encoder.put(facet.rawValue)
+    encoder.put(except)
+  }
+
+  public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
+    let path = try decoder.path()
+    guard let facet = Facet(rawValue: try decoder.byte()) else { throw DecodingFailure("unknown facet") }
+    self.init(path: path, facet: facet, except: try decoder.paths())
+  }
+}
+
+extension PathSet: ByteCodable {
+  public func encode(to encoder: inout ByteEncoder) { encoder.put(observations) }
+  public init(from decoder: inout ByteDecoder) throws(DecodingFailure) { observations = try decoder.list() }
+}
+
+extension Condition: ByteCodable {
+  public func encode(to encoder: inout ByteEncoder) {
+    encoder.put(observation)
+    encoder.put(before)
+    encoder.put(after)
+  }
+
+  public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
+    self.init(try decoder.value(), before: try decoder.value(), after: try decoder.value())
+  }
+}
+
+extension FileType {
+  init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
+    guard let type = FileType(rawValue: try decoder.byte()) else { throw DecodingFailure("unknown file type") }
+    self = type
+  }
+}
+
+extension Value: ByteCodable {
+  public func encode(to encoder: inout ByteEncoder) {
+    switch self {
+    case .absent: encoder.put(0 as UInt8)
+    case .file(let digest, let permissions):
+      encoder.put(1 as UInt8)
+      encoder.put(digest)
+      encoder.put(permissions)
+    case .symlink(let target):
+      encoder.put(2 as UInt8)
+      encoder.put(target)
+    case .directory(let permissions):
+      encoder.put(3 as UInt8)
+      encoder.put(permissions)
+    case .special(let type, let permissions, let device):
+      encoder.put(4 as UInt8)
+      encoder.put(type.rawValue)
+      encoder.put(permissions)
+      encoder.put(device)
+    case .listing(let digest):
+      encoder.put(5 as UInt8)
+      encoder.put(digest)
+    case .kind(let type):
+      encoder.put(6 as UInt8)
+      encoder.put(type.rawValue)
+    case .owned(let user, let permissions, let singleLink):
+      encoder.put(7 as UInt8)
+      encoder.put(user)
+      encoder.put(permissions)
+      encoder.put(singleLink)
+    case .notDirectory: encoder.put(8 as UInt8)
+    case .derived: encoder.put(9 as UInt8)
+    case .attributes(let digest):
+      encoder.put(10 as UInt8)
+      encoder.put(digest)
+    case .stamp(let size, let modified, let permissions):
+      encoder.put(11 as UInt8)
+      encoder.put(size)
+      encoder.put(modified)
+      encoder.put(permissions)
+    case .unreadable(let error):
+      encoder.put(12 as UInt8)
+      encoder.put(error)
+    }
+  }
+
+  public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
+    switch try decoder.byte() {
+    case 0: self = .absent
+    case 1: self = .file(try decoder.digest(), permissions: try decoder.uint32())
+    case 2: self = .symlink(target: try decoder.path())
+    case 3: self = .directory(permissions: try decoder.uint32())
+    case 4:
+      self = .special(try FileType(from: &decoder), permissions: try decoder.uint32(), device: try decoder.uint64())
+    case 5: self = .listing(try decoder.digest())
+    case 6: self = .kind(try FileType(from: &decoder))
+    case 7:
+      self = .owned(user: try decoder.uint32(), permissions: try decoder.uint32(), singleLink: try decoder.bool())
+    case 8: self = .notDirectory
+    case 9: self = .derived
+    case 10: self = .attributes(try decoder.digest())
+    case 11: self = .stamp(size: try decoder.int64(), modified: try decoder.int64(), permissions: try decoder.uint32())
+    case 12: self = .unreadable(try decoder.int32())
+    default: throw DecodingFailure("unknown kind of value")
+    }
+  }
+}
+
+extension Value: CustomStringConvertible {
+  /// For people, as `--explain` and `casherfs show` print it.
+  public var description: String {
+    switch self {
+    case .absent: "absent"
+    case .file(let digest, let permissions): "file \(digest.hexadecimal.prefix(12)) mode \(octal(permissions))"
+    case .symlink(let target): "symlink to \(target)"
+    case .directory(let permissions): "directory mode \(octal(permissions))"
+    case .special(let type, let permissions, _): "\(type) mode \(octal(permissions))"
+    case .listing(let digest): "listing \(digest.hexadecimal.prefix(12))"
+    case .kind(let type): "\(type)"
+    case .owned(let user, let permissions, let singleLink):
+      "file of user \(user) mode \(octal(permissions))\(singleLink ? "" : " with several links")"
+    case .notDirectory: "not a directory"
+    case .derived: "bytecode cache"
+    case .attributes(let digest): "attributes \(digest.hexadecimal.prefix(12))"
+    case .stamp(let size, let modified, _): "\(size) bytes modified at \(modified) ns"
+    case .unreadable(let error): "unreadable (\(Errno(rawValue: error)))"
+    }
+  }
+
+  private func octal(_ value: UInt32) -> String { String(value, radix: 8) }
+}

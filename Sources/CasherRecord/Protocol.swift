@@ -1,0 +1,224 @@
+import CasherSystem
+
+/// The conversation between acache and the daemon, over a Unix stream socket.
+///
+/// Each message is a little-endian UInt32 length, then that many bytes: a kind byte and a body. File descriptors travel
+/// with the first byte of the message that names them. The protocol's version is the first thing a caller says; a daemon
+/// of another version answers `plain` with a sentence.
+///
+///     acache                              daemon
+///     call ───────────────────────────▶
+///     ◀──────────────────────── wantInput      (a pipe on stdin, zero or more times)
+///     input ──────────────────────────▶
+///     ◀─────────────────────────────── hit     (with the transcript's descriptor when it is not inline)  end
+///     ◀─────────────────────────────── plain   (run it without caching, say why)                         end
+///     ◀─────────────────────────────── run     (run it in a view, with a spool for its streams)
+///     started ────────────────────────▶        (the command's process id)
+///     ◀───────────────────── traceWanted       (a nested call's accesses are in this call's trace)
+///     traced ─────────────────────────▶
+///     finished ───────────────────────▶
+///     ◀──────────────────────── recorded                                                                 end
+public enum ProtocolVersion {
+  public static let current: UInt32 = 1
+  /// Longest message that either side accepts, in bytes.
+  public static let messageLimit = 1 << 30
+  /// Name of the extended attribute that every directory of a mount answers with a `MountAnswer`. In the security
+  /// namespace, because reading it there asks for no permission on the directory (xattr(7)).
+  public static let attribute = "security.casher"
+}
+
+/// What a directory in a mount says of the mount it is in (the value of `ProtocolVersion.attribute`).
+public struct MountAnswer: Hashable, Sendable {
+  public var socket: FilePath
+  /// Where the mount was made, as the daemon's mount namespace names it.
+  public var mount: FilePath
+  /// The directory asked, relative to the mount's root.
+  public var directory: FilePath
+  /// The view that the directory was asked in; empty for the main view.
+  public var view: FilePath
+
+  public init(socket: FilePath, mount: FilePath, directory: FilePath, view: FilePath) {
+    self.socket = socket
+    self.mount = mount
+    self.directory = directory
+    self.view = view
+  }
+}
+
+/// What the caller's standard input is.
+public enum StandardInput: Hashable, Sendable {
+  /// A terminal, /dev/null or closed: nothing to depend on.
+  case none
+  /// A regular file; its descriptor comes with the message, its content counts from this offset on.
+  case file(offset: Int64)
+  /// A pipe or socket, whose consumption is observed.
+  case pipe
+}
+
+/// The command line's options of one call.
+public struct CallOptions: Hashable, Sendable {
+  public var force = false
+  public var noStore = false
+  public var explain = false
+  public var strict = false
+  public var verbose = false
+  public var cacheFailures = false
+  public var allowNetwork = false
+  public var relocatable = false
+  public var check = false
+  public var observeTimes = false
+  /// Look up and explain only; run nothing.
+  public var dryRun = false
+  public var synchronous = false
+  public var outsideWrites: OutsideWrites = .capture
+  public var outside: OutsidePolicy = .automatic
+  /// Variables added to, dropped from, or alone kept in the key.
+  public var environmentAdded: [FilePath] = []
+  public var environmentIgnored: [FilePath] = []
+  public var environmentOnly: [FilePath]?
+  /// Further text in the weak key: salt, declared variables, each already in one unambiguous piece.
+  public var extras: [[UInt8]] = []
+  public var tags: [[UInt8]] = []
+
+  public enum OutsideWrites: UInt8, Sendable, Hashable { case capture = 0, refuse, ignore }
+  public enum OutsidePolicy: UInt8, Sendable, Hashable { case automatic = 0, view, strace, trust }
+
+  public init() {}
+}
+
+public struct CallRequest: Hashable, Sendable {
+  public var version: UInt32 = ProtocolVersion.current
+  public var arguments: [[UInt8]]
+  /// Relative to the mount's root.
+  public var directory: FilePath
+  /// Where acache sees the mount's root.
+  public var mount: FilePath
+  /// The view that acache itself is in; empty for the main view. This is how a nested call knows its parent.
+  public var parentView: FilePath
+  /// `NAME=VALUE` each.
+  public var environment: [[UInt8]]
+  public var umask: UInt32
+  public var input: StandardInput
+  /// Whether acache is itself being traced, so that it cannot start a tracer of its own.
+  public var isTraced: Bool
+  public var options: CallOptions
+
+  public init(
+    arguments: [[UInt8]], directory: FilePath, mount: FilePath, parentView: FilePath, environment: [[UInt8]],
+    umask: UInt32, input: StandardInput, isTraced: Bool, options: CallOptions
+  ) {
+    self.arguments = arguments
+    self.directory = directory
+    self.mount = mount
+    self.parentView = parentView
+    self.environment = environment
+    self.umask = umask
+    self.input = input
+    self.isTraced = isTraced
+    self.options = options
+  }
+}
+
+/// A hit. The transcript is inline when it is small, else its descriptor comes with the message.
+public struct HitReply: Hashable, Sendable {
+  public var run: Digest
+  public var exitStatus: UInt8
+  public var segments: [StreamSegment]
+  public var inlineTranscript: [UInt8]?
+  /// Bytes to take from the pipe on standard input, as the command would have taken them.
+  public var consume: UInt64
+  /// Nanoseconds that the recorded run took.
+  public var duration: Int64
+
+  public init(
+    run: Digest, exitStatus: UInt8, segments: [StreamSegment], inlineTranscript: [UInt8]?, consume: UInt64,
+    duration: Int64
+  ) {
+    self.run = run
+    self.exitStatus = exitStatus
+    self.segments = segments
+    self.inlineTranscript = inlineTranscript
+    self.consume = consume
+    self.duration = duration
+  }
+}
+
+/// A miss: run the command. A descriptor for the transcript's spool (read and write) comes with the message.
+public struct RunReply: Hashable, Sendable {
+  /// Path below the mount's root of the view to bind over the mount; empty: run in the main view, and tell the process.
+  public var view: FilePath
+  public var run: Digest
+  public var outside: CallOptions.OutsidePolicy
+  /// Accesses below these absolute paths need not be reported: the mount and what never counts.
+  public var outsideIgnored: [FilePath]
+  /// Lines for `--explain` or `-v`, for stderr before the command starts.
+  public var messages: [String]
+
+  public init(
+    view: FilePath, run: Digest, outside: CallOptions.OutsidePolicy, outsideIgnored: [FilePath], messages: [String]
+  ) {
+    self.view = view
+    self.run = run
+    self.outside = outside
+    self.outsideIgnored = outsideIgnored
+    self.messages = messages
+  }
+}
+
+/// How a command that was run came out.
+public struct FinishReport: Hashable, Sendable {
+  /// As wait(2) gives it for the command itself.
+  public var waitStatus: Int32
+  public var segments: [StreamSegment]
+  /// Nanoseconds.
+  public var duration: Int64
+  public var accesses: [OutsideAccess]
+  /// What the launcher or the tracer found that forbids storing; empty when nothing.
+  public var obstacles: [Uncacheable]
+  /// Processes of the command are still there.
+  public var leftProcesses: Bool
+  /// Bytes taken from a pipe on stdin (their content has been sent in `input` messages before this one).
+  public var consumed: UInt64
+  public var reachedInputEnd: Bool
+
+  public init(
+    waitStatus: Int32, segments: [StreamSegment], duration: Int64, accesses: [OutsideAccess], obstacles: [Uncacheable],
+    leftProcesses: Bool, consumed: UInt64, reachedInputEnd: Bool
+  ) {
+    self.waitStatus = waitStatus
+    self.segments = segments
+    self.duration = duration
+    self.accesses = accesses
+    self.obstacles = obstacles
+    self.leftProcesses = leftProcesses
+    self.consumed = consumed
+    self.reachedInputEnd = reachedInputEnd
+  }
+}
+
+/// What acache says.
+public enum CallerMessage: Hashable, Sendable {
+  case call(CallRequest)
+  /// Bytes from the pipe on stdin, in order; `isEnd` when nothing follows.
+  case input([UInt8], isEnd: Bool)
+  case started(process: Int32)
+  case traced(process: Int32, accesses: [OutsideAccess], obstacles: [Uncacheable])
+  case finished(FinishReport)
+  /// From casherfs: a request about the mount, answered by `.answer`.
+  case control(String)
+}
+
+/// What the daemon says.
+public enum DaemonMessage: Hashable, Sendable {
+  case hit(HitReply)
+  case run(RunReply)
+  /// Run it without caching and say why; with `--require-cache` that is a failure.
+  case plain(String)
+  /// Send this many bytes of the pipe on stdin without taking them, as far as that is possible.
+  case wantInput(count: UInt64)
+  case traceWanted(process: Int32)
+  /// Nil: stored. `lines` are for stderr with `-v`.
+  case recorded(uncacheable: Uncacheable?, lines: [String])
+  /// For `--explain` in a dry run, `--check` and control requests: lines to print and an exit status.
+  case answer(lines: [String], status: UInt8)
+}
