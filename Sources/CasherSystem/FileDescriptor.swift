@@ -42,6 +42,9 @@ public struct FileDescriptor: Hashable, Sendable {
     FileDescriptor(rawValue: try check("fcntl") { casher_fcntl(rawValue, F_DUPFD_CLOEXEC, 3) })
   }
 
+  /// Another descriptor of the same file, open for reading at its begin.
+  public func duplicateAtStart() throws(Errno) -> FileDescriptor { try reopen(O_RDONLY) }
+
   // MARK: reading and writing
 
   /// The corresponding C function is `read`; 0 at the end of the file.
