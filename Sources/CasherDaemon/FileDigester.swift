@@ -38,17 +38,19 @@ final class FileDigester: Sendable {
 
   /// What is remembered of a file in exactly this state.
   func remembered(_ status: FileStatus) -> Digest? {
-    store.cachedDigest(
-      device: status.key.device, inode: status.key.inode, size: status.size, modified: status.modified,
-      changed: status.changed)
+    store.cachedDigest(status)
   }
 
   /// Remembers the digest of a file that was in this state before and after it was taken.
   func remember(_ digest: Digest, for status: FileStatus) {
     guard !isBeingWritten(status.key) else { return }
     guard Clock.now() - max(status.modified, status.changed) > FileDigester.granularity else { return }
-    store.rememberDigest(
-      digest, device: status.key.device, inode: status.key.inode, size: status.size, modified: status.modified,
-      changed: status.changed)
+    store.rememberDigest(digest, of: status)
+  }
+
+  /// Remembers the digest of a file that this process has just written itself and no one else has open for writing.
+  func keep(_ digest: Digest, for status: FileStatus) {
+    guard !isBeingWritten(status.key) else { return }
+    store.rememberDigest(digest, of: status)
   }
 }

@@ -138,7 +138,7 @@ extension RunRecorder {
   }
 
   /// A directory is no more; its inode number may come back as another one.
-  private func forgetDirectory(_ inode: InodeKey) {
+  func forgetDirectory(_ inode: InodeKey) {
     homes[inode] = nil
     gone.insert(inode)
     if let listing = listings.removeValue(forKey: inode) { pastListings.append(listing) }

@@ -11,14 +11,19 @@ final class Run: Sendable {
   let started: Int64
   let command: [[UInt8]]
   let user: UInt32
+  let trace: TraceExchange
   private let recorder: Mutex<RunRecorder>
 
-  init(id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder) {
+  init(
+    id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
+    trace: TraceExchange
+  ) {
     self.id = id
     self.token = token
     self.parent = parent
     self.command = command
     self.user = user
+    self.trace = trace
     started = Clock.now()
     self.recorder = Mutex(recorder)
   }
