@@ -20,21 +20,6 @@ enum Quantity {
     return factor.flatMap { Int64(exactly: (number * $0).rounded()) }
   }
 
-  /// `512`, `10M`, `4GiB`, `1.5G`, `2GB`: in bytes. K, M, G, T and KiB, MiB, … count in 1024, KB, MB, … in 1000.
-  static func bytes(_ text: String) -> Int64? {
-    guard let (number, unit) = split(text) else { return nil }
-    let prefixes = ["k": 1.0, "m": 2.0, "g": 3.0, "t": 4.0, "p": 5.0]
-    if unit.isEmpty || unit == "b" { return Int64(exactly: number.rounded()) }
-    guard let power = prefixes[String(unit.prefix(1))] else { return nil }
-    let base: Double
-    switch unit.dropFirst() {
-    case "", "ib": base = 1024
-    case "b": base = 1000
-    default: return nil
-    }
-    return Int64(exactly: (number * pow(base, power)).rounded())
-  }
-
   /// The number at the beginning, not negative, and the rest in lower case.
   private static func split(_ text: String) -> (Double, String)? {
     let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
