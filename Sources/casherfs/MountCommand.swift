@@ -22,12 +22,14 @@ extension Command {
 private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode {
   let directory = try target(arguments)
   let configuration = try MountConfiguration(arguments, directory: directory)
+  let store = try StoreAccess(arguments)
   try checkFuse()
   let standsInside = ((try? FilePath.currentDirectory())?.isWithin(directory)) ?? false
   if configuration.foreground {
-    return try MountServer.serveInForeground(configuration)
+    try MountServer.serveInForeground(configuration, store)
+    return .success
   }
-  try startServer(configuration)
+  try startServer(configuration, store)
   if standsInside {
     Console.complain(
       "this shell still stands in the directory beneath the mount; 'cd .' takes it into the mount.")
@@ -95,10 +97,10 @@ private func checkFuse() throws(Failure) {
 }
 
 /// Starts the process that serves the mount and waits until the mount works or has failed.
-private func startServer(_ configuration: MountConfiguration) throws(Failure) {
+private func startServer(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) {
   let report: [UInt8]
   let child: ChildProcess
-  do throws(Errno) { (report, child) = try spawnServer(configuration) } catch {
+  do throws(Errno) { (report, child) = try spawnServer(configuration, store) } catch {
     throw Failure(.failure, "the daemon of the mount cannot be started: \(error).")
   }
   if let outcome = MountReport(encoded: report) {
@@ -111,7 +113,9 @@ private func startServer(_ configuration: MountConfiguration) throws(Failure) {
     "the daemon of the mount ended (status \(status)) before the mount worked; 'casherfs mount -d' shows more.")
 }
 
-private func spawnServer(_ configuration: MountConfiguration) throws(Errno) -> ([UInt8], ChildProcess) {
+private func spawnServer(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Errno) -> (
+  [UInt8], ChildProcess
+) {
   let null = try FileDescriptor.open("/dev/null", O_RDONLY)
   defer { null.close() }
   let pipe = try FileDescriptor.makePipe()
@@ -124,7 +128,8 @@ private func spawnServer(_ configuration: MountConfiguration) throws(Errno) -> (
   let child: ChildProcess
   do throws(Errno) {
     child = try ChildProcess.spawn(
-      "/proc/self/exe", ["casherfs", FilePath(MountServer.privateArgument)] + configuration.arguments, setup)
+      "/proc/self/exe",
+      ["casherfs", FilePath(MountServer.privateArgument)] + configuration.arguments(store: store.directory), setup)
   } catch {
     pipe.writing.close()
     throw error

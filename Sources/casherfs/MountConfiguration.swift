@@ -4,8 +4,6 @@ import CasherSystem
 struct MountConfiguration: Sendable {
   /// Absolute, without symlinks.
   var directory: FilePath
-  /// Nil: the cache that the environment names.
-  var cacheDirectory: FilePath?
   var foreground: Bool
   /// Print every request.
   var debug: Bool
@@ -13,7 +11,6 @@ struct MountConfiguration: Sendable {
 
   init(_ arguments: Arguments, directory: FilePath) throws(Failure) {
     self.directory = directory
-    cacheDirectory = arguments.path(Option.cacheDirectory.name)
     debug = arguments.has("--debug")
     foreground = debug || arguments.has("--foreground")
     options = MountOptions()
@@ -21,9 +18,8 @@ struct MountConfiguration: Sendable {
   }
 
   /// The command line that gives this configuration to another casherfs.
-  var arguments: [FilePath] {
-    var result: [FilePath] = []
-    if let cacheDirectory { result += ["--cache-dir", cacheDirectory] }
+  func arguments(store: FilePath) -> [FilePath] {
+    var result: [FilePath] = [FilePath(Option.cacheDirectory.name), store]
     if !options.given.isEmpty { result += ["--options", FilePath(options.given.joined(separator: ","))] }
     return result + ["--", directory]
   }
@@ -33,18 +29,16 @@ struct MountConfiguration: Sendable {
 struct MountOptions: Sendable {
   /// How long the kernel may keep names and attributes of the main view, in nanoseconds.
   var timeout: Int64 = 1_000_000_000
-  /// Other users may use the mount too, as far as permissions let them. As root always.
-  var allowOther = false
   /// Whether files are read and written without the daemon where the kernel lets it.
   var passthrough = true
-  /// Whether a run gets a view of its own where namespaces are allowed; else requests are attributed by process.
-  var views = true
+  /// How many threads serve requests; nil for as many as fit the machine.
+  var threads: Int?
   /// Everything as it was given, to be handed on.
   private(set) var given: [String] = []
 
   static let help = """
-    timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), allow_other (let other users \
-    in), no_passthrough, no_views, and those of every filesystem, which are ignored
+    timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
+    no_passthrough (read and write files through the daemon), and those of every filesystem, which are ignored
     """
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
@@ -68,9 +62,12 @@ struct MountOptions: Sendable {
         throw Failure(.usage, "'\(value)' after timeout= is not a duration such as 0, 500ms or 2s.")
       }
       timeout = duration
-    case ("allow_other", nil): allowOther = true
+    case ("threads", let value?):
+      guard let count = Int(value), (1...256).contains(count) else {
+        throw Failure(.usage, "'\(value)' after threads= is not a number from 1 to 256.")
+      }
+      threads = count
     case ("no_passthrough", nil): passthrough = false
-    case ("no_views", nil): views = false
     default:
       guard value == nil && MountOptions.ignored.contains(name) || name.hasPrefix("x-") else {
         throw Failure(.usage, "'\(name)' is not a mount option; 'casherfs mount --help' lists them.")

@@ -1,8 +1,9 @@
 import CasherDaemon
+import CasherStore
 import CasherSystem
 import Glibc
 
-/// The process that serves a mount, from its side.
+/// The process that serves a mount, from its side. Nothing else of casherfs knows the daemon's interface.
 enum MountServer {
   /// Makes casherfs serve a mount and report through `reportDescriptor`; not for people.
   static let privateArgument = "__serve"
@@ -14,12 +15,16 @@ enum MountServer {
       let parsed = try Arguments(arguments, for: .mount)
       guard let directory = parsed.operands.first else { throw Failure(.usage, "DIR is missing.") }
       let configuration = try MountConfiguration(parsed, directory: directory)
-      // The terminal is given up, and no directory but the mounted one is kept in use.
+      let store = try StoreAccess(parsed)
+      // No directory but the mounted one is kept in use, and the terminal only until the mount works.
       try? FilePath("/").makeCurrentDirectory()
-      return serve(configuration) { report in
-        try? reportDescriptor.writeAll(report.encoded)
+      try serve(configuration, store) { log in
+        try? log.duplicate(onto: .standardOutput)
+        try? log.duplicate(onto: .standardError)
+        try? reportDescriptor.writeAll(MountReport.ready.encoded)
         reportDescriptor.close()
       }
+      return ExitCode.success.rawValue
     } catch {
       try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
       return error.code.rawValue
@@ -27,18 +32,41 @@ enum MountServer {
   }
 
   /// `casherfs mount -f`: serves the mount until it ends.
-  static func serveInForeground(_ configuration: MountConfiguration) throws(Failure) -> ExitCode {
-    var failure: Failure?
-    let status = serve(configuration) { report in
-      if case .failed(let reported) = report { failure = reported }
-    }
-    if let failure { throw failure }
-    return status == 0 ? .success : .failure
+  static func serveInForeground(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) {
+    try serve(configuration, store) { _ in }
   }
 
-  /// Serves the mount until it ends; `report` is called once, when it works or has failed.
-  private static func serve(_ configuration: MountConfiguration, report: (MountReport) -> Void) -> Int32 {
-    report(.failed(Failure(.failure, "the daemon is not there yet.")))
-    return 1
+  /// Serves the mount until it ends. `ready` is called when it works, with the mount's log.
+  private static func serve(
+    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FileDescriptor) -> Void
+  ) throws(Failure) {
+    var daemon = DaemonConfiguration(
+      directory: configuration.directory, storeDirectory: store.directory, storeOptions: store.options)
+    daemon.timeout = Double(configuration.options.timeout) / 1e9
+    daemon.passthrough = configuration.options.passthrough
+    daemon.threads = configuration.options.threads
+    daemon.trace = configuration.debug
+    let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
+    do throws(DaemonError) {
+      try Daemon.run(daemon) {
+        guard let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) else { return }
+        ready(file)
+        file.close()
+      }
+    } catch { throw failure(error, configuration.directory) }
+  }
+
+  private static func failure(_ error: DaemonError, _ directory: FilePath) -> Failure {
+    switch error {
+    case .store(let error): StoreAccess.failure(error)
+    case .storeInsideMount(let store):
+      Failure(
+        .storeUnusable,
+        "the cache directory \(store) lies in \(directory), which would observe itself; set CASHER_CACHE_DIR elsewhere."
+      )
+    case .socket(let path, let error):
+      Failure(.storeUnusable, "the daemon's socket \(path) cannot be made: \(error).")
+    case .overlay(let error): Failure(.failure, "\(directory) cannot be mounted: \(error).")
+    }
   }
 }

@@ -59,7 +59,7 @@ private func holder(of given: FilePath, among mounts: [FilePath]) throws(Failure
 
 private func text(_ state: MountState) -> String {
   guard let answer = state.answer else { return "\(state.directory)\n  \(state.problem ?? "")" }
-  let pairs = answer.pairs
+  let pairs = answer.pairs.filter { $0.key != "directory" }
   let width = pairs.map(\.key.count).max() ?? 0
   return
     (["\(state.directory)"]
@@ -70,9 +70,15 @@ private func json(_ state: MountState) -> JSON {
   var members: [(String, JSON)] = [
     ("directory", .path(state.directory)), ("alive", .bool(state.answer != nil)),
   ]
+  var running: [JSON] = []
   for (key, value) in state.answer?.pairs ?? [] where key != "directory" {
-    members.append((key, Int64(value).map { .integer($0) } ?? .string(value)))
+    switch (key, value) {
+    case ("running", _): running.append(.string(value))
+    case (_, "true"), (_, "false"): members.append((key, .bool(value == "true")))
+    default: members.append((key, Int64(value).map { .integer($0) } ?? .string(value)))
+    }
   }
+  if state.answer != nil { members.append(("running", .array(running))) }
   if let problem = state.problem { members.append(("problem", .string(problem))) }
   return .object(members)
 }

@@ -5,7 +5,7 @@ import CasherSystem
 /// The cache that a command of casherfs is about.
 struct StoreAccess {
   let directory: FilePath
-  private let options: StoreOptions
+  let options: StoreOptions
 
   /// The cache that `--cache-dir` or the environment names.
   init(_ arguments: Arguments) throws(Failure) {

@@ -20,22 +20,21 @@ extension Command {
 
 private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode {
   let directory = try MountedDirectory.find(arguments.operands[0])
-  let lazily = arguments.has("--lazy")
-  let socket: FilePath
-  do throws(Errno) { socket = try DaemonConnection.socket(servingDirectory: directory) } catch {
-    // The daemon does not answer any more: the kernel alone is left to be told.
-    try detach(directory, lazily: lazily)
+  if arguments.has("--lazy") {
+    try detach(directory, lazily: true)
     return .success
   }
   do throws(Errno) {
+    let socket = try DaemonConnection.socket(servingDirectory: directory)
     let watched = try DaemonConnection.watch(socket)
     defer { watched.close() }
-    let answer = try DaemonConnection.ask(lazily ? "unmount lazy" : "unmount", at: socket)
+    let answer = try DaemonConnection.ask("unmount", at: socket)
     guard answer.status == 0 else { throw Errno(rawValue: EBUSY) }
     DaemonConnection.waitForEnd(watched)
   } catch {
     if error == Errno(rawValue: EBUSY) { throw busy(directory) }
-    try detach(directory, lazily: lazily)
+    // The daemon does not answer any more: the kernel alone is left to be told.
+    try detach(directory, lazily: false)
   }
   return .success
 }

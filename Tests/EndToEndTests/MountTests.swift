@@ -43,7 +43,7 @@ struct MountTests {
 
   @Test("What is mounted already is not mounted again")
   func twice() throws {
-    try withMount { place in
+    try withMount { place throws in
       let outcome = try place.casherfs("mount", place.work)
       #expect(outcome.status == 5)
       #expect(outcome.error.contains("already mounted"))
@@ -61,7 +61,7 @@ struct MountTests {
 
   @Test("A mount in use is not unmounted, and says so; when it is free, it is")
   func busy() throws {
-    try withMount { place in
+    try withMount { place throws in
       let user = Process()
       user.executableURL = URL(fileURLWithPath: "/bin/cat")
       user.currentDirectoryURL = URL(fileURLWithPath: place.work)
@@ -79,7 +79,7 @@ struct MountTests {
 
   @Test("A mount whose daemon was killed says what to run, and that works")
   func killedDaemon() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.write("kept", to: "file")
       let daemon = try #require(try place.daemon())
       kill(daemon, SIGKILL)
@@ -97,7 +97,7 @@ struct MountTests {
 
   @Test("SIGTERM, SIGINT and umount end the daemon cleanly", arguments: ["TERM", "INT", "umount"])
   func otherEnds(way: String) throws {
-    try withMount { place in
+    try withMount { place throws in
       let daemon = try #require(try place.daemon())
       try place.shell(way == "umount" ? "umount '\(place.work)'" : "kill -\(way) \(daemon)", in: "/")
       try place.waitForEnd(of: daemon)
@@ -107,11 +107,11 @@ struct MountTests {
 
   @Test("status tells what is mounted and how")
   func status() throws {
-    try withMount { place in
+    try withMount { place throws in
       let mounts = try place.casherfs("status", "--json").json(as: [[String: Any]].self)
       let mount = try #require(mounts.first { $0["directory"] as? String == place.work })
       #expect(mount["alive"] as? Bool == true)
-      #expect(mount["pid"] is Int)
+      #expect(mount["process"] is Int)
       #expect(mount["passthrough"] != nil)
       #expect(try place.casherfs("status", place.work).output.contains(place.work))
     }
@@ -133,7 +133,7 @@ extension Place {
   /// The process that serves the mount.
   fileprivate func daemon() throws -> Int32? {
     let mounts = try casherfs("status", work, "--json").json(as: [[String: Any]].self)
-    return (mounts.first?["pid"] as? Int).flatMap { Int32(exactly: $0) }
+    return (mounts.first?["process"] as? Int).flatMap { Int32(exactly: $0) }
   }
 
   /// Waits until the process is gone; tail(1) ends with it.

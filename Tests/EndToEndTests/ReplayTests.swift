@@ -5,7 +5,7 @@ import Testing
 struct ReplayTests {
   @Test("The second call of a command runs nothing and prints the same")
   func secondCall() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.write("some text\n", to: "input")
       // Outside the mount and not observed: tells whether anything was run.
       let script = "cat input; echo problem >&2; exit 0"
@@ -19,7 +19,7 @@ struct ReplayTests {
 
   @Test("A changed input runs the command again, and changed back it is a hit again")
   func changedInput() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.write("one", to: "input")
       #expect(try place.acache("cat input").output == "one")
       try place.write("two", to: "input")
@@ -32,7 +32,7 @@ struct ReplayTests {
 
   @Test("A hit puts files, modes, directories, links and removals back")
   func outputs() throws {
-    try withMount { place in
+    try withMount { place throws in
       let script = "mkdir -p d/e; echo x > d/e/f; chmod 640 d/e/f; ln -s e/f d/l; ln d/e/f d/h; rm -f gone; : > empty"
       let look = "ls -R; stat -c '%a %h %F' d/e/f; readlink d/l; cat d/h"
       try place.write("", to: "gone")
@@ -47,7 +47,7 @@ struct ReplayTests {
 
   @Test("What a hit has placed is an ordinary file after unmounting")
   func unmounted() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.acache("seq 1000 > out")
       try place.shell("rm out")
       try place.acache("seq 1000 > out")
@@ -60,7 +60,7 @@ struct ReplayTests {
 
   @Test("A command that fails is not stored, and its status is passed on")
   func failing() throws {
-    try withMount { place in
+    try withMount { place throws in
       for _ in 1...2 {
         let outcome = try place.acache("echo no >&2; exit 3")
         #expect(outcome == Outcome(status: 3, output: "", error: "no\n"))
@@ -71,7 +71,7 @@ struct ReplayTests {
 
   @Test("A name that was missing counts: when it appears, the command runs again")
   func appearing() throws {
-    try withMount { place in
+    try withMount { place throws in
       let script = "[ -e extra ] && echo yes || echo no"
       #expect(try place.acache(script).output == "no\n")
       #expect(try place.acache(script).output == "no\n")
@@ -83,7 +83,7 @@ struct ReplayTests {
 
   @Test("A file that appears in a listed directory runs the command again")
   func listing() throws {
-    try withMount { place in
+    try withMount { place throws in
       #expect(try place.acache("ls").output == "")
       try place.write("", to: "new")
       #expect(try place.acache("ls").output == "new\n")
@@ -92,7 +92,7 @@ struct ReplayTests {
 
   @Test("Standard input from a pipe is part of the key")
   func pipedInput() throws {
-    try withMount { place in
+    try withMount { place throws in
       #expect(try place.acache("sort -r", input: "1\n2\n").output == "2\n1\n")
       #expect(try place.acache("sort -r", input: "1\n2\n").output == "2\n1\n")
       #expect(try place.acache("sort -r", input: "1\n3\n").output == "3\n1\n")
@@ -102,7 +102,7 @@ struct ReplayTests {
 
   @Test("The environment is part of the key")
   func environment() throws {
-    try withMount { place in
+    try withMount { place throws in
       place.environment["COLOUR"] = "red"
       #expect(try place.acache("echo $COLOUR").output == "red\n")
       place.environment["COLOUR"] = "blue"
@@ -115,7 +115,7 @@ struct ReplayTests {
 
   @Test("A counter counts and a log grows under acache")
   func readModifyWrite() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.write("0\n", to: "counter")
       for wanted in 1...3 {
         try place.acache("echo $(($(cat counter) + 1)) > counter; echo line >> log")

@@ -5,7 +5,7 @@ import Testing
 struct StoredRunTests {
   @Test("stats counts up to the last acache that has returned")
   func statistics() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.acache("echo x > out")
       try place.acache("echo x > out")
       try place.acache("exit 1")
@@ -24,7 +24,7 @@ struct StoredRunTests {
 
   @Test("log lists runs newest first, and show tells what they read and made")
   func logAndShow() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.write("text", to: "input")
       try place.acache("cat input > out")
       try place.acache("echo second")
@@ -52,7 +52,7 @@ struct StoredRunTests {
 
   @Test("evict removes what it says, and a dry run removes nothing")
   func evict() throws {
-    try withMount { place in
+    try withMount { place throws in
       try place.acache("head -c 100000 /dev/zero | tr '\\0' x > big; sed -i s/x/y/ big; rm big")
       try place.acache("seq 100000 > out; rm out; echo done")
       let before = try place.casherfs("log", "--json").json(as: [Any].self).count
