@@ -19,6 +19,9 @@ int casher_thread_setfsgid(gid_t gid);
 int casher_thread_setgroups(size_t count, const gid_t *groups);
 int casher_prctl(int option, unsigned long argument);
 long casher_getdents64(int fd, void *buffer, size_t size);
+int casher_syncfs(int fd);
+// The magic number of the filesystem that `fd` is on (statfs(2), f_type); -1 with errno on failure.
+long casher_filesystem_type(int fd);
 int casher_exited(int status);
 int casher_exit_status(int status);
 int casher_signaled(int status);
