@@ -116,3 +116,10 @@ ssize_t casher_tee(int from, int to, size_t count, unsigned flags) { return tee(
 ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags) {
   return splice(from, (off64_t *)fromOffset, to, (off64_t *)toOffset, count, flags);
 }
+int casher_birth_time(int directory, const char *path, int64_t *nanoseconds) {
+  struct statx status;
+  if (statx(directory, path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &status) < 0) return -1;
+  if (!(status.stx_mask & STATX_BTIME)) return -1;
+  *nanoseconds = (int64_t)status.stx_btime.tv_sec * 1000000000 + status.stx_btime.tv_nsec;
+  return 0;
+}

@@ -18,6 +18,26 @@ public enum Facet: UInt8, Sendable, Hashable, CaseIterable {
   case attributes
   /// Size and modification time: stand for the content of a large file that was only looked up.
   case stamp
+  /// As `entry`, of what a symlink in the last place leads to; how paths outside the mount are observed.
+  case target
+}
+
+/// Who owns a thing, and who may do what with it.
+public struct Protection: Hashable, Sendable {
+  /// 07777.
+  public var permissions: UInt32
+  public var user: UInt32
+  public var group: UInt32
+
+  public init(permissions: UInt32, user: UInt32, group: UInt32) {
+    self.permissions = permissions
+    self.user = user
+    self.group = group
+  }
+
+  public init(_ status: FileStatus) {
+    self.init(permissions: status.permissions, user: status.owner, group: status.group)
+  }
 }
 
 /// One path and the fact about it that a run depended on.
@@ -41,14 +61,14 @@ public struct Observation: Hashable, Sendable {
 /// What an observation came out as.
 public enum Value: Hashable, Sendable {
   case absent
-  case file(Digest, permissions: UInt32)
+  case file(Digest, Protection)
   case symlink(target: FilePath)
-  case directory(permissions: UInt32)
-  case special(FileType, permissions: UInt32, device: UInt64)
+  case directory(Protection)
+  case special(FileType, Protection, device: UInt64)
   /// Digest of the sorted names and types.
   case listing(Digest)
   case kind(FileType)
-  case owned(user: UInt32, permissions: UInt32, singleLink: Bool)
+  case owned(Protection, singleLink: Bool)
   /// Absent, or something that is not a directory.
   case notDirectory
   /// A bytecode cache that is absent or that Python checks against its source.
@@ -122,24 +142,36 @@ extension FileType {
   }
 }
 
+extension Protection: ByteCodable {
+  public func encode(to encoder: inout ByteEncoder) {
+    encoder.put(permissions)
+    encoder.put(user)
+    encoder.put(group)
+  }
+
+  public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
+    self.init(permissions: try decoder.uint32(), user: try decoder.uint32(), group: try decoder.uint32())
+  }
+}
+
 extension Value: ByteCodable {
   public func encode(to encoder: inout ByteEncoder) {
     switch self {
     case .absent: encoder.put(0 as UInt8)
-    case .file(let digest, let permissions):
+    case .file(let digest, let protection):
       encoder.put(1 as UInt8)
       encoder.put(digest)
-      encoder.put(permissions)
+      encoder.put(protection)
     case .symlink(let target):
       encoder.put(2 as UInt8)
       encoder.put(target)
-    case .directory(let permissions):
+    case .directory(let protection):
       encoder.put(3 as UInt8)
-      encoder.put(permissions)
-    case .special(let type, let permissions, let device):
+      encoder.put(protection)
+    case .special(let type, let protection, let device):
       encoder.put(4 as UInt8)
       encoder.put(type.rawValue)
-      encoder.put(permissions)
+      encoder.put(protection)
       encoder.put(device)
     case .listing(let digest):
       encoder.put(5 as UInt8)
@@ -147,10 +179,9 @@ extension Value: ByteCodable {
     case .kind(let type):
       encoder.put(6 as UInt8)
       encoder.put(type.rawValue)
-    case .owned(let user, let permissions, let singleLink):
+    case .owned(let protection, let singleLink):
       encoder.put(7 as UInt8)
-      encoder.put(user)
-      encoder.put(permissions)
+      encoder.put(protection)
       encoder.put(singleLink)
     case .notDirectory: encoder.put(8 as UInt8)
     case .derived: encoder.put(9 as UInt8)
@@ -171,15 +202,15 @@ extension Value: ByteCodable {
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
     switch try decoder.byte() {
     case 0: self = .absent
-    case 1: self = .file(try decoder.digest(), permissions: try decoder.uint32())
+    case 1: self = .file(try decoder.digest(), try decoder.value())
     case 2: self = .symlink(target: try decoder.path())
-    case 3: self = .directory(permissions: try decoder.uint32())
+    case 3: self = .directory(try decoder.value())
     case 4:
-      self = .special(try FileType(from: &decoder), permissions: try decoder.uint32(), device: try decoder.uint64())
+      self = .special(try FileType(from: &decoder), try decoder.value(), device: try decoder.uint64())
     case 5: self = .listing(try decoder.digest())
     case 6: self = .kind(try FileType(from: &decoder))
     case 7:
-      self = .owned(user: try decoder.uint32(), permissions: try decoder.uint32(), singleLink: try decoder.bool())
+      self = .owned(try decoder.value(), singleLink: try decoder.bool())
     case 8: self = .notDirectory
     case 9: self = .derived
     case 10: self = .attributes(try decoder.digest())
@@ -195,14 +226,14 @@ extension Value: CustomStringConvertible {
   public var description: String {
     switch self {
     case .absent: "absent"
-    case .file(let digest, let permissions): "file \(digest.hexadecimal.prefix(12)) mode \(octal(permissions))"
+    case .file(let digest, let protection): "file \(digest.hexadecimal.prefix(12)) \(words(protection))"
     case .symlink(let target): "symlink to \(target)"
-    case .directory(let permissions): "directory mode \(octal(permissions))"
-    case .special(let type, let permissions, _): "\(type) mode \(octal(permissions))"
+    case .directory(let protection): "directory \(words(protection))"
+    case .special(let type, let protection, _): "\(type) \(words(protection))"
     case .listing(let digest): "listing \(digest.hexadecimal.prefix(12))"
     case .kind(let type): "\(type)"
-    case .owned(let user, let permissions, let singleLink):
-      "file of user \(user) mode \(octal(permissions))\(singleLink ? "" : " with several links")"
+    case .owned(let protection, let singleLink):
+      "file \(words(protection))\(singleLink ? "" : " with several links")"
     case .notDirectory: "not a directory"
     case .derived: "bytecode cache"
     case .attributes(let digest): "attributes \(digest.hexadecimal.prefix(12))"
@@ -211,5 +242,7 @@ extension Value: CustomStringConvertible {
     }
   }
 
-  private func octal(_ value: UInt32) -> String { String(value, radix: 8) }
+  private func words(_ protection: Protection) -> String {
+    "mode \(String(protection.permissions, radix: 8)) owner \(protection.user):\(protection.group)"
+  }
 }

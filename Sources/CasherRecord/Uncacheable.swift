@@ -1,7 +1,7 @@
 import CasherSystem
 
 /// Why a run's result was not stored.
-public enum Uncacheable: Hashable, Sendable {
+public enum Uncacheable: Error, Hashable, Sendable {
   case inputChanged(FilePath)
   case signalled(Int32)
   case failed(UInt8)

@@ -42,6 +42,9 @@ public struct FileDescriptor: Hashable, Sendable {
     FileDescriptor(rawValue: try check("fcntl") { casher_fcntl(rawValue, F_DUPFD_CLOEXEC, 3) })
   }
 
+  /// Another descriptor of the same file, open for reading at its begin.
+  public func duplicateAtStart() throws(Errno) -> FileDescriptor { try reopen(O_RDONLY) }
+
   // MARK: reading and writing
 
   /// The corresponding C function is `read`; 0 at the end of the file.
@@ -167,14 +170,22 @@ public struct FileDescriptor: Hashable, Sendable {
   /// Sets the modification time of a name in this directory, in nanoseconds since 1970, and leaves the access time.
   /// The corresponding C function is `utimensat` with AT_SYMLINK_NOFOLLOW.
   public func setModified(of path: FilePath, _ nanoseconds: Int64) throws(Errno) {
-    let omit = timespec(tv_sec: 0, tv_nsec: 0x3fff_fffe)
-    let (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+    try setModified(of: path, nanoseconds, flags: AT_SYMLINK_NOFOLLOW)
+  }
+
+  /// As `setModified(of:_:)`, of what a symlink leads to, such as one in /proc/self/fd.
+  public func setModifiedFollowing(_ path: FilePath, _ nanoseconds: Int64) throws(Errno) {
+    try setModified(of: path, nanoseconds, flags: 0)
+  }
+
+  private func setModified(of path: FilePath, _ nanoseconds: Int64, flags: Int32) throws(Errno) {
+    var (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+    if rest < 0 { (seconds, rest) = (seconds - 1, rest + 1_000_000_000) }
     let times = [
-      omit,
-      timespec(tv_sec: Int(rest < 0 ? seconds - 1 : seconds), tv_nsec: Int(rest < 0 ? rest + 1_000_000_000 : rest)),
+      timespec(tv_sec: 0, tv_nsec: Int(CASHER_UTIME_OMIT)), timespec(tv_sec: Int(seconds), tv_nsec: Int(rest)),
     ]
     try path.withCString { path throws(Errno) in
-      _ = try check("utimensat") { utimensat(rawValue, path, times, AT_SYMLINK_NOFOLLOW) }
+      _ = try check("utimensat") { utimensat(rawValue, path, times, flags) }
     }
   }
 

@@ -1,0 +1,53 @@
+import CasherSystem
+
+/// Python's bytecode caches (`__pycache__/NAME.cpython-311.pyc`), which Python itself checks against the source's
+/// modification time and size, or its hash, before it uses them (PEP 3147, PEP 552). So the source is the input, and
+/// the cache is not, as long as that check can be relied on.
+enum BytecodeCache {
+  private static let directory: FilePath = "__pycache__"
+
+  /// Whether a path has the name of a bytecode cache.
+  static func isName(_ path: FilePath) -> Bool { source(of: path) != nil }
+
+  /// The source that a bytecode cache belongs to: `d/__pycache__/m.cpython-311.pyc` is that of `d/m.py`.
+  static func source(of path: FilePath) -> FilePath? {
+    let parent = path.parent
+    guard parent.lastComponent == directory else { return nil }
+    let name = path.lastComponent.bytes
+    guard name.count > 5, name.suffix(4).elementsEqual(".pyc".utf8), let dot = name.firstIndex(of: UInt8(ascii: ".")),
+      dot > 0, dot < name.count - 4
+    else { return nil }
+    return parent.parent.appending(FilePath(name[..<dot] + Array(".py".utf8)))
+  }
+
+  /// Whether Python's own check tells whether the cache at `path` fits its source: so for one that is checked by hash,
+  /// one that does not fit, and one that fits and was written after the source last changed. Not so for one that Python
+  /// is told not to check, nor for one that fits by time and size although the source was changed after it was written.
+  static func isChecked(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
+    guard status.type == .regular, let source = source(of: path), let header = header(of: path, in: tree) else {
+      return false
+    }
+    if header.flags & 1 != 0 { return header.flags & 2 != 0 }
+    guard let sourceStatus = (try? tree.targetStatus(of: source)) ?? nil else { return false }
+    let seconds = UInt32(truncatingIfNeeded: sourceStatus.modified / 1_000_000_000)
+    let fits = seconds == header.modified && UInt32(truncatingIfNeeded: sourceStatus.size) == header.size
+    return !fits || sourceStatus.changed < status.modified
+  }
+
+  private struct Header {
+    let flags: UInt32
+    let modified: UInt32
+    let size: UInt32
+  }
+
+  /// Magic number, flags, then the source's time in seconds and its size, little-endian (PEP 552).
+  private static func header(of path: FilePath, in tree: Tree) -> Header? {
+    guard let descriptor = try? tree.open(path) else { return nil }
+    defer { descriptor.close() }
+    guard let bytes = try? descriptor.readAll(limit: 16), bytes.count == 16 else { return nil }
+    func word(_ index: Int) -> UInt32 {
+      bytes[(index * 4)..<(index * 4 + 4)].reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    }
+    return Header(flags: word(1), modified: word(2), size: word(3))
+  }
+}

@@ -1,0 +1,230 @@
+import CLinux
+import CasherOverlay
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// What the daemon's calls share.
+struct Services: Sendable {
+  let overlay: Overlay
+  let store: Store
+  let runs: RunTable
+  let flights: SingleFlight
+  let digester: FileDigester
+  let pathSets: PathSetCache
+  let tree: Tree
+  let configuration: DaemonConfiguration
+  /// Salts the digests of environment variables.
+  let salt: [UInt8]
+  /// The device number that files in the mount show; nil until it is known.
+  let mountDevice: UInt64?
+  let log: DaemonLog
+}
+
+/// One call of acache, from its first message to its answer. Lives on a thread of its own.
+struct CallHandler {
+  let services: Services
+  let connection: Connection
+  let request: CallRequest
+  let caller: Caller
+  let parent: Run?
+  let weakKey: Digest
+  private let input: PipedInput
+
+  /// Transcripts up to this many bytes travel in the message itself.
+  private static let inlineLimit: Int64 = 1 << 16
+
+  init(_ services: Services, _ connection: Connection, _ request: CallRequest, _ caller: Caller, inputDigest: Digest?) {
+    self.services = services
+    self.connection = connection
+    self.request = request
+    self.caller = caller
+    parent = request.parentView.isEmpty ? nil : services.runs.run(token: request.parentView)
+    weakKey = WeakKey.make(request, caller: caller, input: inputDigest)
+    input = PipedInput(connection)
+  }
+
+  func handle() {
+    do throws(LookupFailure) {
+      if request.options.dryRun {
+        connection.send(try explanation())
+        return
+      }
+      if request.options.force || request.options.check {
+        execute(messages: [], leads: false)
+        return
+      }
+      if try answerFromStore() { return }
+      while true {
+        switch services.flights.enter(weakKey, within: parent) {
+        case .alone:
+          execute(messages: explain(), leads: false)
+          return
+        case .ended(.stored), .ended(.died):
+          if try answerFromStore() { return }
+        case .ended(.notStored):
+          if try answerFromStore() { return }
+          execute(messages: explain(), leads: false)
+          return
+        case .lead:
+          // Another's turn may have ended between the look and the lead.
+          do throws(LookupFailure) {
+            if try answerFromStore() {
+              services.flights.end(weakKey, .stored)
+              return
+            }
+          } catch {
+            services.flights.end(weakKey, .died)
+            throw error
+          }
+          execute(messages: explain(), leads: true)
+          return
+        }
+      }
+    } catch {
+      guard case .store(let cause) = error else { return }
+      services.store.count(.error)
+      services.log.write("error", [("what", "lookup"), ("reason", "\(cause)")])
+      connection.send(.plain("\(cause)"))
+    }
+  }
+
+  private func explain() -> [String] {
+    guard request.options.explain else { return [] }
+    return (try? MissExplanation(services, request, weakKey).lines()) ?? []
+  }
+
+  private func explanation() throws(LookupFailure) -> DaemonMessage {
+    if try find() != nil { return .answer(lines: ["hit: a recorded run has the same inputs"], status: 0) }
+    return .answer(lines: (try? MissExplanation(services, request, weakKey).lines()) ?? [], status: 1)
+  }
+
+  // MARK: hits
+
+  private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
+    let lookup = Lookup(
+      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
+    return try lookup.find(weakKey, strictly: request.options.strict) { recorded throws(CallAborted) in
+      guard let recorded else { return true }
+      return try input.matches(recorded)
+    }
+  }
+
+  /// Looks the call up and answers it; false on a miss.
+  private func answerFromStore() throws(LookupFailure) -> Bool {
+    let begin = Clock.monotonic()
+    guard let (run, record) = try find() else { return false }
+    var descriptors: [FileDescriptor] = []
+    defer { for descriptor in descriptors { descriptor.close() } }
+    var inline: [UInt8]? = []
+    do throws(StoreError) {
+      if let blob = record.transcript.blob {
+        if let size = try services.store.blobSize(blob), size <= CallHandler.inlineLimit {
+          inline = try services.store.blobBytes(blob)
+        } else {
+          inline = nil
+          descriptors = [try services.store.openBlob(blob)]
+        }
+      }
+    } catch {
+      services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
+      return false
+    }
+    let placer = Placer(
+      tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
+      runs: services.runs)
+    do throws(Placer.Failure) { try placer.place(record, for: caller, within: parent) } catch {
+      services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
+      return false
+    }
+    services.overlay.flushNotifications()
+    services.store.touch(run.id)
+    let took = Clock.monotonic() - begin
+    services.store.count(.hit(saved: max(0, record.duration - took)))
+    services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
+    connection.send(
+      .hit(
+        HitReply(
+          run: run.id, exitStatus: record.exitStatus, segments: record.transcript.segments, inlineTranscript: inline,
+          consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
+    return true
+  }
+
+  // MARK: misses
+
+  private func execute(messages: [String], leads: Bool) {
+    var ending = SingleFlight.Ending.died
+    defer { if leads { services.flights.end(weakKey, ending) } }
+    let id = SHA256.digest(of: Randomness.bytes(32))
+    let secret = FilePath(SHA256.digest(of: Randomness.bytes(32)).hexadecimal)
+    let overlay = services.overlay
+    let recorder = RunRecorder(tree: services.tree, digester: services.digester) { key in
+      guard let inode = overlay.inode(for: key) else { return nil }
+      return try? inode.openForReading()
+    }
+    let run = Run(
+      id: id, token: secret, parent: parent, command: request.arguments, user: caller.user, recorder: recorder,
+      trace: TraceExchange(connection))
+    let spool: FileDescriptor
+    do throws(Errno) { spool = try Spool.make(in: services.store.directory) } catch {
+      connection.send(.plain("the streams' spool cannot be made: \(error)"))
+      return
+    }
+    defer { spool.close() }
+    if leads { services.flights.announce(run, leads: weakKey) }
+    let view = overlay.makeView(token: secret, attachment: run)
+    services.runs.add(run)
+    defer {
+      run.trace.close()
+      services.runs.remove(run)
+      overlay.retire(view)
+    }
+    let reply = RunReply(
+      view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
+      outsideIgnored: [request.mount, services.configuration.directory, "/proc", "/sys", "/dev"], messages: messages)
+    guard connection.send(.run(reply), descriptors: [spool]) else { return }
+    services.log.write("run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
+    guard let (report, process) = await(run) else { return }
+    let finish = RunFinish(
+      services: services, request: request, caller: caller, run: run, view: view, weakKey: weakKey, spool: spool,
+      input: input.consumed(reachedEnd: report.reachedInputEnd), process: process)
+    let outcome = finish.finish(report)
+    services.store.count(.miss)
+    switch outcome {
+    case .success: ending = .stored
+    case .failure(let reason):
+      ending = .notStored
+      services.store.count(.uncacheable(code: reason.code))
+      if case .storeFailed = reason { services.store.count(.error) }
+    }
+    overlay.flushNotifications()
+    // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
+    services.runs.remove(run)
+    var reason: Uncacheable?
+    if case .failure(let why) = outcome { reason = why }
+    services.log.write(
+      reason == nil ? "stored" : "uncacheable",
+      [("run", String(id.hexadecimal.prefix(12)))] + (reason.map { [("reason", $0.code), ("why", $0.sentence)] } ?? []))
+    if leads {
+      services.flights.end(weakKey, ending)
+    }
+    connection.send(.recorded(uncacheable: reason, lines: []))
+  }
+
+  /// Follows the call while its command runs; nil when acache died.
+  private func await(_ run: Run) -> (FinishReport, Int32?)? {
+    var process: Int32?
+    while let (message, descriptors) = connection.receive() {
+      for descriptor in descriptors { descriptor.close() }
+      switch message {
+      case .started(let started): process = started
+      case .input(let bytes, _): input.take(bytes)
+      case .traced(let root, let accesses, let obstacles): run.trace.deliver(accesses, obstacles, of: root)
+      case .finished(let report): return (report, process)
+      case .call, .control: return nil
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,141 @@
+import CLinux
+import CasherOverlay
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Glibc
+import Synchronization
+
+/// What the daemon of one mount is told.
+public struct DaemonConfiguration: Sendable {
+  /// The directory to mount over itself, absolute and without symlinks.
+  public var directory: FilePath
+  public var storeDirectory: FilePath
+  public var storeOptions: StoreOptions
+  /// Seconds that the main view's names and attributes are cached.
+  public var timeout: Double
+  public var passthrough: Bool
+  public var threads: Int?
+  /// A line for each request, to stderr.
+  public var trace: Bool
+
+  public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
+    self.directory = directory
+    self.storeDirectory = storeDirectory
+    self.storeOptions = storeOptions
+    timeout = 1
+    passthrough = true
+    threads = nil
+    trace = false
+  }
+
+  /// The name of the mount's directory in the store: of 16 hexadecimal digits, the same for the same directory.
+  public var mountID: String { String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16)) }
+}
+
+/// Why a mount could not be made or served.
+public enum DaemonError: Error {
+  case overlay(OverlayError)
+  case store(StoreError)
+  /// The store's directory lies in the directory to mount: it would observe itself.
+  case storeInsideMount(FilePath)
+  case socket(FilePath, Errno)
+}
+
+/// Serves one mount: its filesystem and its calls, until it is unmounted or told to stop.
+public enum Daemon {
+  /// Mounts, calls `ready` once the mount works, serves, and returns when the mount has ended.
+  ///
+  /// To be called on the main thread before any other was started: SIGTERM, SIGINT and SIGHUP end the mount from then
+  /// on, in whichever thread they arrive.
+  public static func run(_ configuration: DaemonConfiguration, ready: () -> Void) throws(DaemonError) {
+    if configuration.storeDirectory.isWithin(configuration.directory) {
+      throw .storeInsideMount(configuration.storeDirectory)
+    }
+    Faults.armFromEnvironment()
+    Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
+    Signals.ignore(SIGPIPE)
+    let store: Store
+    let mountDirectory: FilePath
+    do throws(StoreError) {
+      store = try Store.open(at: configuration.storeDirectory, options: configuration.storeOptions)
+      mountDirectory = try store.mountsDirectory(configuration.mountID)
+    } catch { throw .store(error) }
+    defer {
+      try? store.flush()
+      store.close()
+    }
+    let log = DaemonLog(
+      try? FileDescriptor.open(mountDirectory.appending("log"), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+    let socket = mountDirectory.appending("socket")
+    let runs = RunTable { directory in
+      MountAnswer(
+        socket: socket, mount: configuration.directory, directory: directory.path, view: directory.view.token
+      ).encoded
+    }
+    let overlay: Overlay
+    do throws(OverlayError) {
+      var overlayConfiguration = Overlay.Configuration(directory: configuration.directory)
+      overlayConfiguration.timeout = configuration.timeout
+      overlayConfiguration.wantsPassthrough = configuration.passthrough
+      overlayConfiguration.trace = configuration.trace
+      overlay = try Overlay(configuration: overlayConfiguration, recorder: runs)
+      try overlay.mount()
+    } catch { throw .overlay(error) }
+    let listener: FileDescriptor
+    do throws(Errno) {
+      try? FileDescriptor.workingDirectory.remove(socket)
+      listener = try MessageSocket.listen(at: socket)
+      try FileDescriptor.workingDirectory.setPermissions(of: socket, 0o600)
+    } catch {
+      overlay.unmount()
+      throw .socket(socket, error)
+    }
+    let tree = Tree(root: overlay.rootDescriptor)
+    let digester = FileDigester(store: store) { key in (overlay.inode(for: key)?.writableHandles ?? 0) > 0 }
+    let services = Services(
+      overlay: overlay, store: store, runs: runs, flights: SingleFlight(), digester: digester,
+      pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
+      mountDevice: overlay.device, log: log)
+    let server = Server(services: services, listener: listener)
+    do throws(Errno) {
+      try SystemThread.start { server.serve() }
+      try SystemThread.start {
+        Signals.wait(for: [SIGTERM, SIGINT, SIGHUP])
+        overlay.stop()
+      }
+    } catch {
+      overlay.unmount()
+      throw .socket(socket, error)
+    }
+    log.write("mounted", [("directory", "\(configuration.directory)"), ("passthrough", "\(overlay.usesPassthrough)")])
+    ready()
+    overlay.serve()
+    log.write("unmounted")
+    try? FileDescriptor.workingDirectory.remove(socket)
+  }
+}
+
+/// The store's secret that makes digests of environment variables say nothing to who does not have it.
+private enum Salt {
+  static func load(from directory: FilePath) -> [UInt8] {
+    let path = directory.appending("salt")
+    if let bytes = read(path) { return bytes }
+    let bytes = Randomness.bytes(32)
+    do throws(Errno) {
+      let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
+      defer { file.close() }
+      try file.writeAll(bytes)
+      return bytes
+    } catch {
+      return read(path) ?? bytes
+    }
+  }
+
+  private static func read(_ path: FilePath) -> [UInt8]? {
+    guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return nil }
+    defer { file.close() }
+    guard let bytes = try? file.readAll(limit: 64), bytes.count == 32 else { return nil }
+    return bytes
+  }
+}

@@ -1,0 +1,70 @@
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Synchronization
+
+/// Finds the recorded run that a call is answered with.
+struct Lookup {
+  let tree: Tree
+  let digester: FileDigester
+  let store: Store
+  let pathSets: PathSetCache
+
+  /// The newest runs of one strong key that are looked at, for they differ in the states of their own outputs.
+  private static let runsPerKey = 256
+
+  /// The most recently used run whose inputs all are as they were, or nil.
+  ///
+  /// `input` tells whether what a run took from its standard input is what is there now.
+  func find(
+    _ weakKey: Digest, strictly: Bool, input: (ConsumedInput?) throws(CallAborted) -> Bool
+  ) throws(LookupFailure) -> (StoredRun, RunRecord)? {
+    var evaluator = Evaluator(tree: tree, digester: digester)
+    do {
+      for digest in try store.pathSetDigests(weakKey: weakKey) {
+        guard let pathSet = try pathSets.pathSet(digest, from: store) else { continue }
+        let values = pathSet.observations.map { evaluator.value(of: $0) }
+        let key = SHA256.digest(
+          of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
+        for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
+          guard let record = try? RunRecord(encoded: run.body) else { continue }
+          let holds = record.conditions.allSatisfy {
+            $0.holds(now: evaluator.value(of: $0.observation), strictly: strictly)
+          }
+          guard holds, try input(record.input) else { continue }
+          guard try store.unusableBlobs(of: run.id).isEmpty else { continue }
+          return (run, record)
+        }
+      }
+      return nil
+    } catch let error as StoreError {
+      throw .store(error)
+    } catch {
+      throw .aborted
+    }
+  }
+}
+
+/// The caller has gone.
+struct CallAborted: Error {}
+
+enum LookupFailure: Error {
+  case store(StoreError)
+  case aborted
+}
+
+/// Path sets as they were decoded last, so that a lookup decodes none that it has seen.
+final class PathSetCache: Sendable {
+  private static let limit = 4096
+  private let known = Mutex<[Digest: PathSet]>([:])
+
+  func pathSet(_ digest: Digest, from store: Store) throws(StoreError) -> PathSet? {
+    if let pathSet = known.withLock({ $0[digest] }) { return pathSet }
+    guard let body = try store.pathSetBody(digest), let pathSet = try? PathSet(encoded: body) else { return nil }
+    known.withLock { known in
+      if known.count >= PathSetCache.limit { known.removeAll(keepingCapacity: true) }
+      known[digest] = pathSet
+    }
+    return pathSet
+  }
+}

@@ -1,0 +1,176 @@
+import CLinux
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// Turns what a tracer saw outside the mount into observations, conditions and outputs.
+///
+/// The tracer tells what was used, not what it was: values are taken when the run has ended, and a run whose inputs
+/// changed while it ran, by their times, is not stored. What stood at a path that the run wrote cannot be had any more;
+/// where it mattered, the run is not stored either.
+struct OutsideRecording {
+  let tree: Tree
+  let digester: FileDigester
+  let store: Store
+  /// When the run began, nanoseconds since 1970.
+  let started: Int64
+  /// The device number that files inside the mount show.
+  let mountDevice: UInt64?
+  let policy: CallOptions.OutsideWrites
+
+  private(set) var observations: [Observation: Value] = [:]
+  private(set) var conditions: [Condition] = []
+  private(set) var outputs: [Output] = []
+
+  init(
+    tree: Tree, digester: FileDigester, store: Store, started: Int64, mountDevice: UInt64?,
+    policy: CallOptions.OutsideWrites
+  ) {
+    self.tree = tree
+    self.digester = digester
+    self.store = store
+    self.started = started
+    self.mountDevice = mountDevice
+    self.policy = policy
+  }
+
+  mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
+    var ownNames: [FilePath: [FilePath]] = [:]
+    for access in accesses where !access.produced.isEmpty {
+      ownNames[access.path.parent, default: []].append(access.path.lastComponent)
+    }
+    for access in accesses {
+      if access.produced.isEmpty || policy == .ignore {
+        try observe(access, ownNames: ownNames[access.path] ?? [])
+      } else {
+        try produce(access)
+      }
+    }
+  }
+
+  // MARK: inputs
+
+  private mutating func observe(_ access: OutsideAccess, ownNames: [FilePath]) throws(Uncacheable) {
+    let path = access.path
+    let kinds = access.observed
+    let target: FileStatus?
+    do throws(Errno) { target = try tree.targetStatus(of: path) } catch {
+      observations[Observation(path: path, facet: .target)] = .unreadable(error.rawValue)
+      return
+    }
+    if let target, let mountDevice, target.key.device == mountDevice { return }
+    let wasUsed = !kinds.isDisjoint(with: [.read, .executed, .lookedUp, .listed])
+    if kinds.contains(.missing) {
+      // Names can be missing for lstat and there for stat and the other way round only by a dangling symlink.
+      if target != nil, !wasUsed { throw .inputChanged(path) }
+      if wasUsed { throw .inputChanged(path) }
+    }
+    try checkUnchanged(path, target, ownNames: ownNames)
+    if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing) {
+      if !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing]) {
+        let isLarge = target.map { $0.type == .regular && $0.size > RunRecorder.stampThreshold } ?? false
+        let onlyLooked = kinds.isDisjoint(with: [.read, .executed])
+        note(Observation(path: path, facet: isLarge && onlyLooked ? .stamp : .target))
+      }
+    }
+    if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) { note(Observation(path: path, facet: .entry)) }
+    if kinds.contains(.listed) { note(Observation(path: path, facet: .listing, except: ownNames.sorted())) }
+  }
+
+  private mutating func note(_ observation: Observation) {
+    observations[observation] = Evaluator.evaluate(observation, tree, digester)
+  }
+
+  /// What was read before it changed has another value now than the run saw.
+  private func checkUnchanged(_ path: FilePath, _ status: FileStatus?, ownNames: [FilePath]) throws(Uncacheable) {
+    guard let status else { return }
+    switch status.type {
+    case .regular: if max(status.modified, status.changed) >= started { throw .inputChanged(path) }
+    case .directory, .symlink, .fifo, .socket, .characterDevice, .blockDevice, .unknown: break
+    }
+  }
+
+  // MARK: outputs
+
+  private mutating func produce(_ access: OutsideAccess) throws(Uncacheable) {
+    let (observed, produced) = (access.observed, access.produced)
+    let madeByRun: OutsideAccess.Kinds = [.created, .madeNew, .replaced]
+    let path = OutsideRecording.canonical(access.path)
+    let now: FileStatus?
+    do throws(Errno) { now = try tree.status(of: path) } catch { throw .inputUnreadable(path, error.rawValue) }
+    if let now, let mountDevice, now.key.device == mountDevice { return }
+    guard let now else {
+      // The run's own temporary files do not count.
+      if !produced.isDisjoint(with: madeByRun) || observed.contains(.missing) { return }
+      throw .outsideUpdate(path)
+    }
+    if policy == .refuse { throw .outsideWriteRefused(path) }
+    let wasMissing = observed.contains(.missing) || produced.contains(.madeNew) || wasBornInRun(path)
+    let isReplaced = produced.contains(.replaced)
+    if !wasMissing {
+      if !observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { throw .outsideUpdate(path) }
+      if !produced.isDisjoint(with: [.updated, .attributesSet, .renamedAway, .removed]), !isReplaced {
+        throw .outsideUpdate(path)
+      }
+    }
+    let content = try capture(path, now)
+    outputs.append(
+      Output(
+        path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
+        modified: produced.contains(.timeSet) ? now.modified : nil))
+    let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
+    if wasMissing {
+      add(path, wasProbed ? .entry : .ownership, before: .absent)
+    } else if isReplaced {
+      add(path, .replaceable, before: .notDirectory)
+    } else {
+      add(path, .ownership, before: Evaluator.ownership(now))
+    }
+  }
+
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value) {
+    let observation = Observation(path: path, facet: facet)
+    conditions.append(
+      Condition(observation, before: before, after: Evaluator.evaluate(observation, tree, digester)))
+  }
+
+  /// Where the filesystem knows when a file came to be (statx(2), STATX_BTIME).
+  private func wasBornInRun(_ path: FilePath) -> Bool {
+    guard let birth = FileDescriptor.workingDirectory.birthTime(of: path) else { return false }
+    return birth >= started
+  }
+
+  private func capture(_ path: FilePath, _ status: FileStatus) throws(Uncacheable) -> Output.Content {
+    do {
+      switch status.type {
+      case .regular:
+        let file = try tree.open(path)
+        defer { file.close() }
+        let (digest, size) = try store.putBlob(from: file)
+        let after = try file.status()
+        guard after.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
+        digester.remember(digest, for: after)
+        return .file(digest, size: size, inPlace: status.links > 1)
+      case .directory: return .directory
+      case .symlink: return .symlink(target: try tree.readLink(path))
+      case .fifo: return .fifo
+      case .socket, .characterDevice, .blockDevice, .unknown: throw Uncacheable.specialFile(path)
+      }
+    } catch let error as Uncacheable {
+      throw error
+    } catch let error as StoreError {
+      throw .storeFailed("\(error)")
+    } catch {
+      throw .inputUnreadable(path, (error as? Errno)?.rawValue ?? EIO)
+    }
+  }
+
+  /// The path with symlinks and `..` of its directory resolved: one name for one output.
+  private static func canonical(_ path: FilePath) -> FilePath {
+    guard let parent = try? FileDescriptor.open(path.parent, Int32(CASHER_O_PATH) | O_DIRECTORY) else { return path }
+    defer { parent.close() }
+    guard let resolved = try? FileDescriptor.workingDirectory.readLink(parent.procPath) else { return path }
+    return resolved.appending(path.lastComponent)
+  }
+}

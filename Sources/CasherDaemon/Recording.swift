@@ -1,0 +1,347 @@
+import CasherRecord
+import CasherStore
+import CasherSystem
+
+/// What a run depended on and what it left, when it has ended: its part of a `RunRecord`.
+struct Recording {
+  var observations: [Observation: Value] = [:]
+  var conditions: [Condition] = []
+  var outputs: [Output] = []
+
+  /// Brings what the recorder has seen into this form; captures the content of outputs into the store.
+  ///
+  /// Throws what forbids storing the run. To be called when the run has no writable handle left, under its lock.
+  static func make(from recorder: RunRecorder, store: Store) throws(Uncacheable) -> Recording {
+    recorder.settleAll()
+    for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
+      recorder.pin(touched)
+    }
+    if let obstacle = recorder.obstacles.first { throw obstacle }
+    var builder = RecordingBuilder(recorder: recorder, store: store)
+    builder.gather()
+    try builder.build()
+    return builder.recording
+  }
+}
+
+/// Everything known of one path: several directories may have stood at the same path during a run.
+private struct PathState {
+  var before: Before
+  var facets: Touched.Facets
+  var isProduced: Bool
+  var isRewritten: Bool
+  var modified: Int64?
+  var digest: Digest?
+  var attributes: Value?
+  var isCheckedBytecode: Bool
+  var wasThereBefore: Bool
+}
+
+private struct RecordingBuilder {
+  let recorder: RunRecorder
+  let store: Store
+  var recording = Recording()
+  private var paths: [FilePath: PathState] = [:]
+  /// Content digests of the files that were captured.
+  private var captured: [FilePath: (Digest, FileStatus)] = [:]
+  private var statuses: [FilePath: FileStatus?] = [:]
+
+  init(recorder: RunRecorder, store: Store) {
+    self.recorder = recorder
+    self.store = store
+  }
+
+  // MARK: by path
+
+  mutating func gather() {
+    for touched in recorder.entries.values {
+      guard touched.isObserved else { continue }
+      let present = recorder.presentPath(of: touched.key)
+      if let original = touched.path {
+        merge(original, touched, wasThere: true)
+        if touched.isProduced, let present, present != original {
+          merge(present, arrivalOf: touched)
+        }
+      } else if let present {
+        merge(present, touched, wasThere: false)
+      }
+    }
+  }
+
+  private mutating func merge(_ path: FilePath, _ touched: Touched, wasThere: Bool) {
+    var state = PathState(
+      before: touched.before, facets: touched.facets, isProduced: touched.isProduced,
+      isRewritten: touched.isRewritten, modified: touched.modified, digest: touched.digest,
+      attributes: touched.attributes, isCheckedBytecode: touched.isCheckedBytecode, wasThereBefore: wasThere)
+    if let other = paths[path] {
+      let (older, newer) = wasThere ? (state, other) : (other, state)
+      state = older
+      state.facets.formUnion(newer.facets)
+      state.isProduced = older.isProduced || newer.isProduced
+      state.isRewritten = older.isRewritten || newer.isRewritten
+      state.modified = newer.modified ?? older.modified
+      state.attributes = older.attributes ?? newer.attributes
+    }
+    paths[path] = state
+  }
+
+  /// What a moved directory brought to a path where nothing of this kind had been.
+  private mutating func merge(_ path: FilePath, arrivalOf touched: Touched) {
+    let state = PathState(
+      before: .absent, facets: [.probed], isProduced: true, isRewritten: true, modified: touched.modified, digest: nil,
+      attributes: nil, isCheckedBytecode: BytecodeCache.isName(path), wasThereBefore: false)
+    if var other = paths[path] {
+      other.isProduced = true
+      other.isRewritten = true
+      other.modified = touched.modified
+      paths[path] = other
+    } else {
+      paths[path] = state
+    }
+  }
+
+  // MARK: observations, conditions, outputs
+
+  mutating func build() throws(Uncacheable) {
+    recording.observations = recorder.outside
+    recording.conditions = recorder.outsideConditions
+    for path in paths.keys.sorted() {
+      guard let state = paths[path] else { continue }
+      if state.isProduced { try produce(path, state) }
+    }
+    for (path, state) in paths {
+      if state.isProduced { try condition(path, state) } else { try observe(path, state) }
+    }
+    addListings()
+    linkOutputs()
+    recording.outputs.append(contentsOf: recorder.outsideOutputs)
+    recording.outputs.sort(by: Recording.placingOrder)
+    recording.conditions.sort {
+      ($0.observation.path, $0.observation.facet.rawValue) < ($1.observation.path, $1.observation.facet.rawValue)
+    }
+  }
+
+  /// The facet under which a path's whole state is observed, and that state before the run.
+  private func wholeState(_ path: FilePath, _ state: PathState) throws(Uncacheable) -> (Facet, Value) {
+    if BytecodeCache.isName(path), state.isCheckedBytecode { return (.bytecode, .derived) }
+    let facet = BytecodeCache.isName(path) ? Facet.bytecode : .entry
+    switch state.before {
+    case .absent: return (facet, .absent)
+    case .present(let status, let target):
+      switch status.type {
+      case .regular:
+        if let digest = state.digest { return (facet, .file(digest, Protection(status))) }
+        if !state.facets.contains(.content), status.size > RunRecorder.stampThreshold {
+          return (
+            .stamp, .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
+          )
+        }
+        throw .inputUnreadable(path, 5)
+      case .symlink: return (facet, .symlink(target: target ?? FilePath([])))
+      case .directory: return (facet, .directory(Protection(status)))
+      default: return (facet, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
+      }
+    }
+  }
+
+  private mutating func observe(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
+    if let attributes = state.attributes {
+      recording.observations[Observation(path: path, facet: .attributes)] = attributes
+    }
+    if !state.facets.isDisjoint(with: [.probed, .content]) {
+      let (facet, value) = try wholeState(path, state)
+      recording.observations[Observation(path: path, facet: facet)] = value
+      return
+    }
+    // An operation that was tried and failed.
+    if state.facets.contains(.ownership) {
+      recording.observations[Observation(path: path, facet: .ownership)] = ownershipBefore(state)
+    }
+    if state.facets.contains(.kind) || state.facets.contains(.replaceable) {
+      recording.observations[Observation(path: path, facet: .kind)] = kindBefore(state)
+    }
+  }
+
+  private mutating func condition(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
+    if let attributes = state.attributes {
+      add(path, .attributes, before: attributes)
+    }
+    if state.facets.contains(.content) {
+      let (facet, value) = try wholeState(path, state)
+      recording.observations[Observation(path: path, facet: facet)] = value
+      return
+    }
+    if state.facets.contains(.probed) {
+      let (facet, value) = try wholeState(path, state)
+      add(path, facet, before: value)
+      return
+    }
+    if state.facets.contains(.ownership) { add(path, .ownership, before: ownershipBefore(state)) }
+    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state)) }
+    if state.facets.contains(.replaceable) {
+      add(path, .replaceable, before: state.before.status?.type == .directory ? .kind(.directory) : .notDirectory)
+    }
+  }
+
+  private func ownershipBefore(_ state: PathState) -> Value {
+    state.before.status.map { Evaluator.ownership($0) } ?? .absent
+  }
+
+  private func kindBefore(_ state: PathState) -> Value { state.before.status.map { .kind($0.type) } ?? .absent }
+
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value) {
+    let observation = Observation(path: path, facet: facet)
+    recording.conditions.append(Condition(observation, before: before, after: valueNow(observation)))
+  }
+
+  /// The value as the run left it; files that were captured are not read a second time.
+  private func valueNow(_ observation: Observation) -> Value {
+    if observation.facet == .entry, let (digest, status) = captured[observation.path] {
+      return .file(digest, Protection(status))
+    }
+    return Evaluator.evaluate(observation, recorder.tree, recorder.digester)
+  }
+
+  private mutating func addListings() {
+    var produced: [FilePath: [FilePath]] = [:]
+    for (path, state) in paths where state.isProduced { produced[path.parent, default: []].append(path.lastComponent) }
+    let all =
+      recorder.pastListings.map { ($0, nil as FilePath?) }
+      + recorder.listings.map { ($0.value, recorder.presentPath(of: $0.key)) }
+    for (listing, present) in all {
+      guard let path = listing.path ?? present else { continue }
+      let isOwn = listing.path == nil || (paths[path]?.isProduced ?? false)
+      if isOwn {
+        let before: Value =
+          listing.path == nil ? .absent : .listing(Evaluator.listingDigest(listing.entries, except: []))
+        add(path, .listing, before: before)
+      } else {
+        let except = (produced[path] ?? []).sorted()
+        recording.observations[Observation(path: path, facet: .listing, except: except)] =
+          .listing(Evaluator.listingDigest(listing.entries, except: except))
+        for name in except {
+          guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content, .kind])
+          else { continue }
+          add(path.appending(name), .kind, before: kindBefore(state))
+        }
+      }
+    }
+  }
+
+  // MARK: outputs
+
+  private mutating func produce(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
+    let status: FileStatus?
+    do throws(Errno) { status = try recorder.tree.status(of: path) } catch {
+      throw .inputUnreadable(path, error.rawValue)
+    }
+    statuses[path] = status
+    guard let status else {
+      if let before = state.before.status {
+        recording.outputs.append(
+          Output(path: path, content: .removed(wasDirectory: before.type == .directory), permissions: 0))
+      }
+      return
+    }
+    var output = Output(
+      path: path, content: .directory, permissions: status.permissions,
+      owner: Owner(user: status.owner, group: status.group), modified: state.modified)
+    switch status.type {
+    case .directory: output.content = .directory
+    case .symlink:
+      do throws(Errno) { output.content = .symlink(target: try recorder.tree.readLink(path)) } catch {
+        throw .inputUnreadable(path, error.rawValue)
+      }
+    case .fifo: output.content = .fifo
+    case .regular:
+      guard let content = try capture(path, status, state) else { return }
+      output.content = content
+      output.attributes = try attributes(path)
+    case .socket, .characterDevice, .blockDevice, .unknown: throw .specialFile(path)
+    }
+    recording.outputs.append(output)
+  }
+
+  /// Nil when the file was opened for writing and is as it was.
+  private mutating func capture(
+    _ path: FilePath, _ status: FileStatus, _ state: PathState
+  ) throws(Uncacheable) -> Output.Content? {
+    do {
+      let file = try recorder.tree.open(path)
+      defer { file.close() }
+      let now = try file.status()
+      if !state.isRewritten, let before = state.before.status, let digest = state.digest,
+        Protection(before) == Protection(now), before.key == now.key
+      {
+        let (present, _) = try recorder.digester.digest(now, open: { () throws(Errno) in try file.duplicateAtStart() })
+        if present == digest {
+          captured[path] = (present, now)
+          return nil
+        }
+      }
+      let (digest, size) = try store.putBlob(from: file)
+      let after = try file.status()
+      guard after.isSameGeneration(as: now) else { throw Uncacheable.stillWriting(path) }
+      captured[path] = (digest, after)
+      recorder.digester.remember(digest, for: after)
+      let isSameInode = state.before.status.map { $0.key == after.key } ?? false
+      return .file(digest, size: size, inPlace: isSameInode)
+    } catch let error as Uncacheable {
+      throw error
+    } catch let error as StoreError {
+      throw .storeFailed("\(error)")
+    } catch {
+      throw .inputUnreadable(path, (error as? Errno)?.rawValue ?? 5)
+    }
+  }
+
+  private func attributes(_ path: FilePath) throws(Uncacheable) -> [ExtendedAttribute] {
+    do throws(Errno) {
+      let file = try recorder.tree.open(path)
+      defer { file.close() }
+      return try ExtendedAttributes.userAttributes(of: file)
+    } catch {
+      throw .inputUnreadable(path, error.rawValue)
+    }
+  }
+
+  /// Outputs that are names of one inode are links of the first of them; one that is also the name of a file that was
+  /// read and not produced is a link of that.
+  private mutating func linkOutputs() {
+    var first: [InodeKey: FilePath] = [:]
+    for (path, state) in paths.sorted(by: { $0.key < $1.key }) where !state.isProduced {
+      if let status = state.before.status, status.type == .regular, first[status.key] == nil { first[status.key] = path }
+    }
+    for index in recording.outputs.indices {
+      let output = recording.outputs[index]
+      guard case .file(_, _, let inPlace) = output.content, !inPlace, let status = statuses[output.path] ?? nil,
+        status.links > 1
+      else { continue }
+      if let other = first[status.key], other != output.path {
+        recording.outputs[index].content = .hardLink(of: other)
+      } else {
+        first[status.key] = output.path
+      }
+    }
+  }
+}
+
+extension Recording {
+  /// The order in which outputs are put back: removals from the leaves up, then directories from the root down, then
+  /// files, then further names of them.
+  static func placingOrder(_ left: Output, _ right: Output) -> Bool {
+    let (leftRank, rightRank) = (rank(left), rank(right))
+    if leftRank != rightRank { return leftRank < rightRank }
+    if case .removed = left.content { return right.path < left.path }
+    return left.path < right.path
+  }
+
+  private static func rank(_ output: Output) -> Int {
+    switch output.content {
+    case .removed: 0
+    case .directory: 1
+    case .file, .symlink, .fifo: 2
+    case .hardLink: 3
+    }
+  }
+}

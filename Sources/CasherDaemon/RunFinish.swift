@@ -1,0 +1,152 @@
+import CLinux
+import CasherOverlay
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// The end of a run: from acache's report to a stored result, or to the reason why there is none.
+struct RunFinish {
+  let services: Services
+  let request: CallRequest
+  let caller: Caller
+  let run: Run
+  let view: View
+  let weakKey: Digest
+  /// The file of what the command wrote to its streams.
+  let spool: FileDescriptor
+  let input: ConsumedInput?
+  /// The command's first process, when acache told it.
+  let process: Int32?
+
+  /// How long releases that are under way may take after the last process has ended, nanoseconds.
+  private static let releaseTimeout: Int64 = 30_000_000_000
+
+  func finish(_ report: FinishReport) -> Result<Void, Uncacheable> {
+    do throws(Uncacheable) {
+      try check(report)
+      if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
+        throw .stillWriting(services.overlay.pathsOpenForWriting(in: view).first ?? FilePath([]))
+      }
+      let accesses = try outsideAccesses(report)
+      let recording = try record(accesses)
+      try store(recording, report)
+      return .success(())
+    } catch {
+      if let parent = run.parent { spread(error, to: parent) }
+      return .failure(error)
+    }
+  }
+
+  /// What keeps a nested run from being stored may keep the run around it from being stored too.
+  private func spread(_ reason: Uncacheable, to parent: Run) {
+    switch reason {
+    case .backgroundProcess, .network, .specialFile, .stillWriting, .outsideUpdate, .outsideUnobserved:
+      for outer in parent.lineage { outer.withRecorder { $0.obstacles.append(reason) } }
+    default: break
+    }
+  }
+
+  private func check(_ report: FinishReport) throws(Uncacheable) {
+    if casher_signaled(report.waitStatus) != 0 { throw .signalled(casher_term_signal(report.waitStatus)) }
+    let status = UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus))
+    if status != 0, !request.options.cacheFailures { throw .failed(status) }
+    if request.options.noStore { throw .notAsked }
+    if report.leftProcesses { throw .backgroundProcess }
+    for obstacle in report.obstacles where !isLifted(obstacle) { throw obstacle }
+  }
+
+  private func isLifted(_ obstacle: Uncacheable) -> Bool {
+    if case .network = obstacle { return request.options.allowNetwork }
+    return false
+  }
+
+  /// A nested call under an outer tracer has its accesses from there.
+  private func outsideAccesses(_ report: FinishReport) throws(Uncacheable) -> [OutsideAccess] {
+    guard request.isTraced, let parent = run.parent, request.options.outside != .trust else { return report.accesses }
+    guard let process else { throw .nested("the command's process is not known") }
+    // The outermost run is the one whose acache started the tracer.
+    guard let outermost = parent.lineage.last, let answer = outermost.trace.accesses(of: process) else {
+      throw .nested("the tracer of the outer call is gone")
+    }
+    for obstacle in answer.1 where !isLifted(obstacle) { throw obstacle }
+    return report.accesses + answer.0
+  }
+
+  private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
+    var outside = OutsideRecording(
+      tree: services.tree, digester: services.digester, store: services.store, started: run.started,
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites)
+    try outside.add(accesses)
+    let store = services.store
+    let result: Result<Recording, Uncacheable> = run.withRecorder { recorder in
+      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store)) } catch {
+        return .failure(error)
+      }
+    }
+    var recording = try result.get()
+    recording.observations.merge(outside.observations) { mine, _ in mine }
+    recording.conditions += outside.conditions
+    recording.outputs += outside.outputs
+    return recording
+  }
+
+  private func store(_ recording: Recording, _ report: FinishReport) throws(Uncacheable) {
+    let pathSet = PathSet(recording.observations.keys)
+    let values = pathSet.observations.map { recording.observations[$0] ?? .absent }
+    let pathSetBody = pathSet.encoded
+    let pathSetDigest = SHA256.digest(of: pathSetBody)
+    let relevant = EnvironmentPolicy.relevant(request.environment, request.options)
+    do throws(StoreError) {
+      var blob: Digest?
+      if !report.segments.isEmpty { blob = try services.store.putBlob(from: spool).digest }
+      let record = RunRecord(
+        arguments: request.arguments, directory: request.directory, mount: request.mount,
+        environmentNames: relevant.map(\.name),
+        environmentDigests: relevant.map { EnvironmentPolicy.digest($0.name, $0.value, salt: services.salt) },
+        observations: pathSet.observations, values: values, conditions: recording.conditions, input: input,
+        outputs: recording.outputs, transcript: Transcript(blob: blob, segments: report.segments),
+        exitStatus: UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus)), duration: report.duration,
+        parent: run.parent?.id)
+      let outputBytes = recording.outputs.reduce(into: Int64(0)) { sum, output in
+        if case .file(_, let size, _) = output.content { sum &+= size }
+      }
+      if outputBytes > services.store.options.limit { throw StoreError(.tooLarge, services.store.directory) }
+      var conditions = ByteEncoder()
+      conditions.put(each: recording.conditions) { encoder, condition in
+        encoder.put(condition.observation)
+        encoder.put(condition.before)
+      }
+      conditions.put(input)
+      let now = Clock.now()
+      try services.store.insert(
+        StoredRun(
+          id: run.id, weakKey: weakKey, pathSet: pathSetDigest,
+          strongKey: SHA256.digest(
+            of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: pathSetDigest, values: values)),
+          conditionKey: SHA256.digest(of: conditions.bytes), created: now, lastUsed: now, duration: report.duration,
+          exitStatus: record.exitStatus, command: Array(CommandText.make(request.arguments).utf8),
+          directory: request.directory, mount: request.mount, parent: run.parent?.id, outputBytes: outputBytes,
+          inputCount: Int64(pathSet.observations.count), outputCount: Int64(recording.outputs.count),
+          tags: tags, body: record.encoded, blobs: Array(record.blobs)), pathSetBody: pathSetBody)
+    } catch {
+      if error.code == .tooLarge { throw .tooLarge(bytes: recording.outputs.count == 0 ? 0 : outputSize(recording)) }
+      throw .storeFailed("\(error)")
+    }
+  }
+
+  private func outputSize(_ recording: Recording) -> Int64 {
+    recording.outputs.reduce(into: Int64(0)) { sum, output in
+      if case .file(_, let size, _) = output.content { sum &+= size }
+    }
+  }
+
+  private var tags: [Tag] {
+    request.options.tags.map { tag in
+      let name = tag.prefix { $0 != UInt8(ascii: "=") }
+      return Tag(
+        name: String(decoding: name, as: UTF8.self),
+        value: String(decoding: tag.dropFirst(name.count + 1), as: UTF8.self))
+    }
+  }
+}

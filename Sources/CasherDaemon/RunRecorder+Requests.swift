@@ -1,0 +1,254 @@
+import CasherOverlay
+import CasherRecord
+import CasherSystem
+
+/// What the run's own requests tell.
+extension RunRecorder {
+  // MARK: looking
+
+  func lookedUp(_ name: FilePath, in directory: DirectoryReference, status: FileStatus?, by thread: Int32) {
+    let touched = touch(directory, name, status: .some(status))
+    if touched.isProduced { return }
+    if status?.type == .directory {
+      observe(touched, .probed)
+      return
+    }
+    var names = pending[thread] ?? []
+    names.append(touched)
+    // An operation takes at most two names (rename, link): an older lookup stood alone.
+    if names.count > 2 { observe(names.removeFirst(), .probed) }
+    pending[thread] = names
+  }
+
+  func listed(_ directory: DirectoryReference) {
+    let key = directory.key
+    if listings[key] != nil { return }
+    let original = originalPath(of: directory)
+    guard let present = try? tree.entries(of: directory.path) else { return }
+    var names: [FilePath: FileType] = [:]
+    for entry in present { names[entry.name] = entry.type }
+    for (entryKey, touched) in entries where entryKey.directory == key && touched.isProduced {
+      names[entryKey.name] = touched.before.status?.type
+    }
+    listings[key] = Listing(path: original, entries: names.map { ($0.key, $0.value) })
+  }
+
+  func attributesRead(_ name: FilePath, in directory: DirectoryReference) {
+    let touched = touch(directory, name)
+    guard !touched.isProduced, touched.attributes == nil else { return }
+    touched.attributes = Evaluator.evaluate(
+      Observation(path: directory.path.appending(name), facet: .attributes), tree, digester)
+  }
+
+  // MARK: opening
+
+  func willOpen(_ name: FilePath, in directory: DirectoryReference, _ access: OpenAccess, by thread: Int32) {
+    let touched = touch(directory, name)
+    consume(touched.key, by: thread)
+    if access.contains(.read) { observe(touched, .content) }
+    guard !access.isDisjoint(with: [.write, .truncate]) else { return }
+    settleOthers(touched.key, than: thread)
+    keepSharedContent(touched)
+    observe(touched, access.contains(.truncate) && !access.contains(.read) ? .ownership : contentOrOwnership(access))
+    if let status = touched.before.status { pinNames(of: status.key) }
+    pin(touched)
+  }
+
+  /// What a file opened for reading and writing was before matters, unless its content is dropped at once.
+  private func contentOrOwnership(_ access: OpenAccess) -> Touched.Facets {
+    access.contains(.truncate) ? .ownership : .content
+  }
+
+  func didOpen(_ name: FilePath, in directory: DirectoryReference, _ access: OpenAccess) {
+    guard !access.isDisjoint(with: [.write, .truncate]) else { return }
+    let touched = touch(directory, name)
+    touched.isProduced = true
+    touched.modified = nil
+    if access.contains(.truncate) { touched.isRewritten = true }
+  }
+
+  // MARK: making
+
+  func willMake(_ name: FilePath, in directory: DirectoryReference, linkOf inode: InodeKey?, by thread: Int32) {
+    let touched = touch(directory, name)
+    settleOthers(touched.key, than: thread)
+    if let inode { pinNames(of: inode) }
+  }
+
+  func didMake(
+    _ kind: MadeKind, _ name: FilePath, in directory: DirectoryReference, inode: InodeKey, by thread: Int32
+  ) {
+    let touched = touch(directory, name)
+    if case .link(let source) = kind {
+      // The name linked to stays in the lookups as a probe: its content is what the new name has.
+      consumeOnly(touched.key, by: thread)
+      for other in byInode[source] ?? [] { observe(other, .content) }
+      pinNames(of: source)
+    } else {
+      consume(touched.key, by: thread)
+    }
+    switch kind {
+    case .file(let exclusive, _): observe(touched, exclusive ? .probed : .ownership)
+    default: observe(touched, .probed)
+    }
+    touched.isProduced = true
+    touched.isRewritten = true
+    touched.modified = nil
+    producedInodes.insert(inode)
+    if kind == .directory {
+      born.insert(inode)
+      gone.remove(inode)
+      originalPaths[inode] = nil
+      if let listing = listings.removeValue(forKey: inode) { pastListings.append(listing) }
+      homes[inode] = touched.key
+    }
+    if case .node(let type) = kind, type != .regular, type != .fifo {
+      obstacles.append(.specialFile(anyPath(of: touched)))
+    }
+  }
+
+  private func consumeOnly(_ key: EntryKey, by thread: Int32) {
+    guard var names = pending[thread] else { return }
+    if let last = names.lastIndex(where: { $0.key == key }) { names.remove(at: last) }
+    pending[thread] = names
+  }
+
+  // MARK: removing and renaming
+
+  func willRemove(_ name: FilePath, in directory: DirectoryReference, isDirectory: Bool, by thread: Int32) {
+    let touched = touch(directory, name)
+    consume(touched.key, by: thread)
+    settleOthers(touched.key, than: thread)
+    observe(touched, .kind)
+    let path = directory.path.appending(name)
+    guard let status = try? tree.status(of: path) else { return }
+    if isDirectory {
+      listed(.located(status.key, path))
+      removing[touched.key] = status.key
+    }
+    pinNames(of: status.key)
+  }
+
+  func didRemove(_ name: FilePath, in directory: DirectoryReference, isDirectory: Bool) {
+    let touched = touch(directory, name)
+    touched.isProduced = true
+    touched.isRewritten = true
+    touched.modified = nil
+    if isDirectory, let inode = removing.removeValue(forKey: touched.key) { forgetDirectory(inode) }
+  }
+
+  /// A directory is no more; its inode number may come back as another one.
+  func forgetDirectory(_ inode: InodeKey) {
+    homes[inode] = nil
+    gone.insert(inode)
+    if let listing = listings.removeValue(forKey: inode) { pastListings.append(listing) }
+  }
+
+  func willRename(
+    _ name: FilePath, in directory: DirectoryReference, to newName: FilePath, in newDirectory: DirectoryReference,
+    exchange: Bool, by thread: Int32
+  ) {
+    let source = touch(directory, name)
+    let target = touch(newDirectory, newName)
+    consume(source.key, target.key, by: thread)
+    settleOthers(source.key, than: thread)
+    settleOthers(target.key, than: thread)
+    takeWhole(source, directory.path.appending(name))
+    if exchange {
+      takeWhole(target, newDirectory.path.appending(newName))
+    } else {
+      observe(target, .replaceable)
+      let path = newDirectory.path.appending(newName)
+      if let status = try? tree.status(of: path) {
+        if status.type == .directory { listed(.located(status.key, path)) }
+        pinNames(of: status.key)
+      }
+    }
+  }
+
+  /// Something is about to move: its content, and for a directory all there is in it, is what the run made its new
+  /// place of.
+  private func takeWhole(_ touched: Touched, _ path: FilePath) {
+    observe(touched, .content)
+    pin(touched)
+    guard let status = try? tree.status(of: path) else { return }
+    pinNames(of: status.key)
+    guard status.type == .directory else { return }
+    if !born.contains(status.key), homes[status.key] == nil { homes[status.key] = touched.key }
+    let reference = DirectoryReference.located(status.key, path)
+    listed(reference)
+    for entry in (try? tree.entries(of: path)) ?? [] {
+      takeWhole(touch(reference, entry.name), path.appending(entry.name))
+    }
+  }
+
+  func didRename(
+    _ name: FilePath, in directory: DirectoryReference, to newName: FilePath, in newDirectory: DirectoryReference,
+    exchange: Bool
+  ) {
+    let source = touch(directory, name)
+    let target = touch(newDirectory, newName)
+    let newPath = newDirectory.path.appending(newName)
+    if !exchange, let replaced = target.before.status, replaced.type == .directory, !target.isProduced {
+      forgetDirectory(replaced.key)
+    }
+    let movedTime = source.isProduced ? source.modified : source.before.status?.modified
+    let replacedTime = target.isProduced ? target.modified : target.before.status?.modified
+    for touched in [source, target] {
+      touched.isProduced = true
+      touched.isRewritten = true
+    }
+    // A moved file keeps its time, as rename(2) does.
+    target.modified = movedTime
+    source.modified = exchange ? replacedTime : nil
+    settleMoved(target, newPath)
+    if exchange { settleMoved(source, directory.path.appending(name)) }
+  }
+
+  /// What stands under a name has come from elsewhere, with all that is in it.
+  private func settleMoved(_ touched: Touched, _ path: FilePath) {
+    guard let status = try? tree.status(of: path), status.type == .directory else { return }
+    homes[status.key] = touched.key
+    gone.remove(status.key)
+    let reference = DirectoryReference.located(status.key, path)
+    for entry in (try? tree.entries(of: path)) ?? [] {
+      let child = touch(reference, entry.name)
+      if !child.isProduced { child.modified = child.before.status?.modified }
+      child.isProduced = true
+      child.isRewritten = true
+      settleMoved(child, path.appending(entry.name))
+    }
+  }
+
+  // MARK: attributes
+
+  func willSetAttributes(
+    _ name: FilePath, in directory: DirectoryReference, _ change: AttributeChange, by thread: Int32
+  ) {
+    let touched = touch(directory, name)
+    consume(touched.key, by: thread)
+    settleOthers(touched.key, than: thread)
+    if case .size(let size) = change {
+      keepSharedContent(touched)
+      observe(touched, size == 0 ? .ownership : .content)
+    } else {
+      observe(touched, .probed)
+    }
+    if let status = touched.before.status { pinNames(of: status.key) }
+    pin(touched)
+  }
+
+  func didSetAttributes(_ name: FilePath, in directory: DirectoryReference, _ change: AttributeChange) {
+    let touched = touch(directory, name)
+    touched.isProduced = true
+    switch change {
+    case .size:
+      touched.isRewritten = true
+      touched.modified = nil
+    case .times(let modified):
+      touched.isRewritten = true
+      touched.modified = modified
+    case .permissions, .owner, .extended: break
+    }
+  }
+}

@@ -1,0 +1,187 @@
+import CasherOverlay
+import CasherRecord
+import CasherSystem
+import Synchronization
+
+/// One command under way in its view.
+final class Run: Sendable {
+  let id: Digest
+  let token: FilePath
+  let parent: Run?
+  let started: Int64
+  let command: [[UInt8]]
+  let user: UInt32
+  let trace: TraceExchange
+  private let recorder: Mutex<RunRecorder>
+
+  init(
+    id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
+    trace: TraceExchange
+  ) {
+    self.id = id
+    self.token = token
+    self.parent = parent
+    self.command = command
+    self.user = user
+    self.trace = trace
+    started = Clock.now()
+    self.recorder = Mutex(recorder)
+  }
+
+  func withRecorder<Result>(_ body: (RunRecorder) -> sending Result) -> Result {
+    recorder.withLock { recorder in body(recorder) }
+  }
+
+  /// This run and those that it was started in, innermost first.
+  var lineage: [Run] {
+    var result = [self]
+    while let next = result.last?.parent { result.append(next) }
+    return result
+  }
+
+  func isWithin(_ other: Run) -> Bool { lineage.contains { $0 === other } }
+}
+
+/// The runs in flight. Hands each request to the run it belongs to, to the runs that this one was started in, and, when
+/// it changes something, to all others as another hand's change.
+final class RunTable: Recorder {
+  private let runs = Mutex<[Run]>([])
+  private let count = Atomic<Int>(0)
+  private let answer: @Sendable (Node) -> [UInt8]
+
+  init(answer: @escaping @Sendable (Node) -> [UInt8]) { self.answer = answer }
+
+  func add(_ run: Run) {
+    runs.withLock { $0.append(run) }
+    count.add(1, ordering: .sequentiallyConsistent)
+  }
+
+  func remove(_ run: Run) {
+    let removed = runs.withLock { runs -> Bool in
+      guard let index = runs.firstIndex(where: { $0 === run }) else { return false }
+      runs.remove(at: index)
+      return true
+    }
+    if removed { count.subtract(1, ordering: .sequentiallyConsistent) }
+  }
+
+  var inFlight: [Run] { runs.withLock { $0 } }
+
+  func run(token: FilePath) -> Run? { runs.withLock { $0.first { $0.token == token } } }
+
+  // MARK: dispatch
+
+  private func own(_ actor: Actor) -> Run? { actor.view.attachment as? Run }
+
+  /// Calls `body` for the run that acts and every run around it.
+  private func observe(_ actor: Actor, _ body: (RunRecorder) -> Void) {
+    var run = own(actor)
+    while let current = run {
+      current.withRecorder(body)
+      run = current.parent
+    }
+  }
+
+  /// Calls `own` for the acting run and those around it, `foreign` for all other runs in flight.
+  func change(by run: Run?, own: (RunRecorder) -> Void, foreign: (RunRecorder) -> Void) {
+    let lineage = run?.lineage ?? []
+    for other in inFlight where !lineage.contains(where: { $0 === other }) { other.withRecorder(foreign) }
+    for run in lineage { run.withRecorder(own) }
+  }
+
+  // MARK: Recorder
+
+  var isIdle: Bool { count.load(ordering: .relaxed) == 0 }
+
+  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) {
+    observe(actor) { $0.lookedUp(name, in: .node(directory), status: status, by: actor.thread) }
+  }
+
+  func didList(_ directory: Node, by actor: Actor) { observe(actor) { $0.listed(.node(directory)) } }
+
+  func didReadAttributes(of node: Node, by actor: Actor) {
+    guard let parent = node.parent else { return }
+    observe(actor) { $0.attributesRead(node.name, in: .node(parent)) }
+  }
+
+  func willOpen(_ node: Node, _ access: OpenAccess, by actor: Actor) {
+    guard let parent = node.parent else { return }
+    if access.isDisjoint(with: [.write, .truncate]) {
+      observe(actor) { $0.willOpen(node.name, in: .node(parent), access, by: actor.thread) }
+      return
+    }
+    change(
+      by: own(actor), own: { $0.willOpen(node.name, in: .node(parent), access, by: actor.thread) },
+      foreign: { $0.changesElsewhere(inode: node.inode.key) })
+  }
+
+  func didOpen(_ node: Node, _ access: OpenAccess, by actor: Actor) {
+    guard let parent = node.parent, !access.isDisjoint(with: [.write, .truncate]) else { return }
+    observe(actor) { $0.didOpen(node.name, in: .node(parent), access) }
+  }
+
+  func willMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, by actor: Actor) {
+    var source: InodeKey?
+    if case .link(let inode) = kind { source = inode }
+    change(
+      by: own(actor), own: { $0.willMake(name, in: .node(directory), linkOf: source, by: actor.thread) },
+      foreign: { $0.changesElsewhere(name, in: .node(directory)) })
+  }
+
+  func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor) {
+    observe(actor) { $0.didMake(kind, name, in: .node(directory), inode: node.inode.key, by: actor.thread) }
+  }
+
+  func willRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor) {
+    change(
+      by: own(actor),
+      own: { $0.willRemove(name, in: .node(directory), isDirectory: isDirectory, by: actor.thread) },
+      foreign: { $0.changesElsewhere(name, in: .node(directory)) })
+  }
+
+  func didRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor) {
+    observe(actor) { $0.didRemove(name, in: .node(directory), isDirectory: isDirectory) }
+  }
+
+  func willRename(
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+  ) {
+    change(
+      by: own(actor),
+      own: {
+        $0.willRename(
+          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange, by: actor.thread)
+      },
+      foreign: {
+        $0.changesElsewhere(name, in: .node(directory))
+        $0.changesElsewhere(newName, in: .node(newDirectory))
+        $0.movesElsewhere(name, in: .node(directory))
+      })
+  }
+
+  func didRename(
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+  ) {
+    observe(actor) {
+      $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange)
+    }
+  }
+
+  func willSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor) {
+    guard let parent = node.parent else { return }
+    self.change(
+      by: own(actor), own: { $0.willSetAttributes(node.name, in: .node(parent), change, by: actor.thread) },
+      foreign: {
+        // Another hand's touch(1) moves times alone, which are not observed.
+        if case .times = change { return }
+        $0.changesElsewhere(inode: node.inode.key)
+      })
+  }
+
+  func didSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor) {
+    guard let parent = node.parent else { return }
+    observe(actor) { $0.didSetAttributes(node.name, in: .node(parent), change) }
+  }
+
+  func mountAnswer(for directory: Node) -> [UInt8] { answer(directory) }
+}

@@ -1,0 +1,97 @@
+import CasherOverlay
+import CasherRecord
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// Answers the mount's socket: a thread for each connection.
+struct Server: Sendable {
+  let services: Services
+  let listener: FileDescriptor
+
+  func serve() {
+    while true {
+      let socket: MessageSocket
+      do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
+        // Out of descriptors or memory for the moment; anything else ends the service.
+        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM || error.rawValue == ECONNABORTED {
+          sched_yield()
+          continue
+        }
+        return
+      }
+      let services = services
+      do throws(Errno) {
+        try SystemThread.start { Server.converse(Connection(socket), services) }
+      } catch {
+        socket.close()
+      }
+    }
+  }
+
+  private static func converse(_ connection: Connection, _ services: Services) {
+    defer { connection.close() }
+    // The mount's owner and root; the store belongs to the owner alone.
+    guard let peer = try? connection.peer(), peer.user == geteuid() || peer.user == 0 || geteuid() == 0 else {
+      connection.send(.plain("the mount belongs to another user"))
+      return
+    }
+    guard let (message, descriptors) = connection.receive() else { return }
+    defer { for descriptor in descriptors { descriptor.close() } }
+    switch message {
+    case .control(let request):
+      connection.send(ControlHandler(services: services).answer(request))
+    case .call(let request):
+      var inputDigest: Digest?
+      if case .file(let offset) = request.input {
+        guard let input = descriptors.first,
+          let digest = try? SHA256.digest(of: input, at: offset, length: .max).digest
+        else {
+          connection.send(.plain("standard input cannot be read"))
+          return
+        }
+        inputDigest = digest
+      }
+      let caller = Caller(process: peer.process, user: peer.user, group: peer.group)
+      CallHandler(services, connection, request, caller, inputDigest: inputDigest).handle()
+    default: connection.send(.plain("the conversation began with something else than a call"))
+    }
+  }
+}
+
+/// Requests of casherfs about the mount.
+struct ControlHandler {
+  let services: Services
+
+  func answer(_ request: String) -> DaemonMessage {
+    switch request {
+    case "flush":
+      do throws(StoreError) {
+        try services.store.flush()
+        return .answer(lines: [], status: 0)
+      } catch {
+        return .answer(lines: ["\(error)"], status: 1)
+      }
+    case "status": return .answer(lines: status(), status: 0)
+    case "unmount":
+      return services.overlay.unmount()
+        ? .answer(lines: [], status: 0)
+        : .answer(lines: ["\(services.configuration.directory) is in use: leave it and end the programs that have files open in it"], status: 1)
+    default: return .answer(lines: ["unknown request: \(request)"], status: 2)
+    }
+  }
+
+  private func status() -> [String] {
+    let overlay = services.overlay
+    var lines = [
+      "directory=\(services.configuration.directory)",
+      "store=\(services.store.directory)",
+      "process=\(getpid())",
+      "passthrough=\(overlay.usesPassthrough)",
+      "runs=\(services.runs.inFlight.count)",
+    ]
+    for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
+    for run in services.runs.inFlight { lines.append("running=\(CommandText.make(run.command))") }
+    return lines
+  }
+}
