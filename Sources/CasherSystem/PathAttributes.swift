@@ -6,7 +6,7 @@ extension FilePath {
   public func extendedAttribute(_ name: String) throws(Errno) -> [UInt8] {
     var buffer = [UInt8](repeating: 0, count: 65536)
     let count = try withCString { path throws(Errno) in
-      try check("getxattr") { casher_getxattr(path, name, &buffer, buffer.count) }
+      try check("getxattr") { getxattr(path, name, &buffer, buffer.count) }
     }
     return Array(buffer.prefix(count))
   }

@@ -40,6 +40,7 @@ enum RunJSON {
     case .bytecode: "bytecode"
     case .attributes: "attributes"
     case .stamp: "stamp"
+    case .target: "target"
     }
   }
 
@@ -65,13 +66,20 @@ enum RunJSON {
   private static func json(_ value: Value) -> JSON {
     switch value {
     case .absent: .object([("type", .string("absent"))])
-    case .file(let digest, let mode):
-      .object([("type", .string("file")), ("sha256", .digest(digest)), ("mode", .string(octal(mode)))])
+    case .file(let digest, let protection):
+      .object([("type", .string("file")), ("sha256", .digest(digest))] + members(protection))
     case .symlink(let target): .object([("type", .string("symlink")), ("target", .path(target))])
-    case .directory(let mode): .object([("type", .string("directory")), ("mode", .string(octal(mode)))])
+    case .directory(let protection): .object([("type", .string("directory"))] + members(protection))
     case .listing(let digest): .object([("type", .string("listing")), ("sha256", .digest(digest))])
     default: .object([("type", .string("other")), ("text", .string(value.description))])
     }
+  }
+
+  private static func members(_ protection: Protection) -> [(String, JSON)] {
+    [
+      ("mode", .string(octal(protection.permissions))), ("user", .integer(Int64(protection.user))),
+      ("group", .integer(Int64(protection.group))),
+    ]
   }
 
   private static func output(_ output: Output) -> JSON {

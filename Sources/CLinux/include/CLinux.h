@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+// Swift's Glibc module leaves this one out.
+#include <sys/xattr.h>
 
 int casher_open(const char *path, int flags, mode_t mode);
 int casher_openat(int dir, const char *path, int flags, mode_t mode);
@@ -69,9 +71,6 @@ ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, 
 // for a new session.
 int casher_spawn_close_from(void *actions, int first);
 short casher_spawn_new_session(void);
-
-// getxattr(2), whose header Swift's Glibc module leaves out.
-ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
 
 // statx(2): 0 and the birth time in nanoseconds, or -1 where it is not known. Does not follow symlinks.
 int casher_birth_time(int directory, const char *path, int64_t *nanoseconds);
