@@ -1,4 +1,5 @@
 import CasherDaemon
+import CasherOverlay
 import CasherStore
 import CasherSystem
 import Glibc
@@ -56,6 +57,18 @@ enum MountServer {
     } catch { throw failure(error, configuration.directory) }
   }
 
+  private static func code(_ code: OverlayError.Code) -> ExitCode {
+    switch code {
+    case .missing: .missing
+    case .notDirectory: .notDirectory
+    case .unreadable: .unreadable
+    case .alreadyMounted: .alreadyMounted
+    case .busy: .busy
+    case .noDevice, .notPermitted: .noFuse
+    case .failed: .failure
+    }
+  }
+
   private static func failure(_ error: DaemonError, _ directory: FilePath) -> Failure {
     switch error {
     case .store(let error): StoreAccess.failure(error)
@@ -66,7 +79,7 @@ enum MountServer {
       )
     case .socket(let path, let error):
       Failure(.storeUnusable, "the daemon's socket \(path) cannot be made: \(error).")
-    case .overlay(let error): Failure(.failure, "\(directory) cannot be mounted: \(error).")
+    case .overlay(let error): Failure(code(error.code), "\(error).")
     }
   }
 }
