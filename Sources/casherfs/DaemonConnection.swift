@@ -4,8 +4,10 @@ import Glibc
 
 /// What a daemon answered to a request.
 struct DaemonAnswer {
-  let lines: [String]
-  let status: UInt8
+  var lines: [String] = []
+  var status: UInt8 = 0
+  /// Why the daemon does not deal with this caller at all.
+  var refusal: String?
 
   /// The lines of the form `key=value`, in order.
   var pairs: [(key: String, value: String)] {
@@ -38,7 +40,7 @@ enum DaemonConnection {
     do throws(DecodingFailure) {
       switch try DaemonMessage(encoded: message.bytes) {
       case .answer(let lines, let status): return DaemonAnswer(lines: lines, status: status)
-      case .plain(let sentence): return DaemonAnswer(lines: [sentence], status: 1)
+      case .plain(let sentence): return DaemonAnswer(status: 1, refusal: sentence)
       default: throw DecodingFailure("an answer to another question")
       }
     } catch { throw .ioError }

@@ -50,9 +50,9 @@ enum MountServer {
     let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
     do throws(DaemonError) {
       try Daemon.run(daemon) {
-        guard let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) else { return }
-        ready(file)
-        file.close()
+        let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
+        ready(file ?? .standardError)
+        file?.close()
       }
     } catch { throw failure(error, configuration.directory) }
   }

@@ -23,7 +23,9 @@ private struct MountState {
     self.directory = directory
     do throws(Errno) {
       let socket = try DaemonConnection.socket(servingDirectory: directory)
-      answer = try DaemonConnection.ask("status", at: socket)
+      let answered = try DaemonConnection.ask("status", at: socket)
+      problem = answered.refusal
+      if problem == nil { answer = answered }
     } catch {
       problem =
         error == .accessDenied || error == .notPermitted

@@ -29,9 +29,13 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     let watched = try DaemonConnection.watch(socket)
     defer { watched.close() }
     let answer = try DaemonConnection.ask("unmount", at: socket)
+    guard answer.refusal == nil else { throw .notPermitted }
     guard answer.status == 0 else { throw Errno(rawValue: EBUSY) }
     DaemonConnection.waitForEnd(watched)
   } catch {
+    if error == .notPermitted || error == .accessDenied {
+      throw Failure(.failure, "\(directory) was mounted by another user; only that user and root can unmount it.")
+    }
     if error == Errno(rawValue: EBUSY) { throw busy(directory) }
     // The daemon does not answer any more: the kernel alone is left to be told.
     try detach(directory, lazily: false)
