@@ -118,6 +118,8 @@ def render(step: Step) -> list:
         if step.directory != b".":
             line = b"(cd " + quote(step.directory) + b" 2>/dev/null; " + line + b")"
         lines.append(line + (b" &" if len(step.scripts) > 1 else b"; echo \"status $?\""))
+    if step.again:
+        lines += lines
     return lines + ([b"wait"] if len(step.scripts) > 1 else [])
 
 

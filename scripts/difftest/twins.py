@@ -16,7 +16,9 @@ PATIENCE = 60
 
 class Step(NamedTuple):
     """edit: a shell script, run plainly in both trees. attribute: (path, name, value), set in both. run: scripts under
-    acache, several at the same time when there are several. state: the tree becomes what it was."""
+    acache, several at the same time when there are several. state: the tree becomes what it was.
+
+    again: a command that was stored must be a hit when it is run at once again (with --strict: from the same state)."""
 
     kind: str
     scripts: tuple = ()
@@ -24,6 +26,7 @@ class Step(NamedTuple):
     stdin: bytes | None = None  # bytes for a pipe
     input: bytes | None = None  # or a file of the tree
     state: dict | None = None
+    again: bool = False
 
 
 class Outcome(NamedTuple):
@@ -140,7 +143,18 @@ class Twins:
                 cached = list(pool.map(lambda script: self.execute(self.mounted, step, script, prefix), step.scripts))
         for script, a, b in zip(step.scripts, cached, plain):
             self.compare_outcomes(script, a, b)
+        if step.again and plain[0].status == 0:
+            self.expect_hit(step, prefix, before, plain[0])
         return True
+
+    def expect_hit(self, step: Step, prefix: list, before: dict, plain: Outcome):
+        self.compare("the tree")
+        if self.strict:
+            restore(self.mounted, self.state, before)
+        misses = self.statistics()["misses"]
+        self.compare_outcomes(step.scripts[0], self.execute(self.mounted, step, step.scripts[0], prefix), plain)
+        if self.statistics()["misses"] != misses:
+            raise Mismatch(f"{os.fsdecode(step.scripts[0])!r} was run again, and it was no hit")
 
     def both(self, step: Step, prefix: list, what: str):
         for script in step.scripts:
