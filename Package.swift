@@ -37,7 +37,7 @@ let package = Package(
     .target(name: "CLinux"),
     .testTarget(name: "CasherSystemTests", dependencies: ["CasherSystem"]),
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
-    .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore"]),
+    .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],
