@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -167,4 +166,3 @@ int casher_removexattr_fd(int fd, const char *name) {
   return removexattr(path, name);
 }
 uint64_t casher_makedev(uint32_t major, uint32_t minor) { return makedev(major, minor); }
-int casher_fstatvfs(int fd, struct statvfs *result) { return fstatvfs(fd, result); }

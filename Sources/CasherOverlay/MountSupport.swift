@@ -110,7 +110,7 @@ enum Unmounting {
   /// As root by umount2(2), else by fusermount3. False when the mount is in use or the attempt failed.
   static func unmount(_ directory: FilePath, lazily: Bool) -> Bool {
     if geteuid() == 0 {
-      return directory.withCString { umount2($0, lazily ? Int32(MNT_DETACH.rawValue) : 0) } == 0
+      return directory.withCString { umount2($0, lazily ? Int32(MNT_DETACH) : 0) } == 0
     }
     return run("fusermount3", lazily ? ["-u", "-z", "-q", "--"] : ["-u", "-q", "--"], directory)
   }

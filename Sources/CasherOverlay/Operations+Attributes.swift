@@ -110,7 +110,7 @@ extension Overlay {
     try node.inode.withDescriptor { descriptor throws(Errno) in
       let number = descriptor.rawValue
       if valid & FUSE_SET_ATTR_SIZE != 0, handle == nil {
-        _ = try positive { casher_truncate_fd(number, wanted.st_size) }
+        _ = try positive { casher_truncate_fd(number, Int64(wanted.st_size)) }
       }
       if valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) != 0 {
         try descriptor.setOwner(

@@ -165,7 +165,7 @@ extension Operations {
       request.note(.fallocate)
       request.answer { () throws(Errno) in
         let descriptor = try handle.opened()
-        _ = try positive { casher_fallocate(descriptor, mode, offset, length) }
+        _ = try positive { casher_fallocate(descriptor, mode, Int64(offset), Int64(length)) }
         request.overlay.inodeChanged(handle.node.inode.key, data: true, except: handle.node.view)
         request.succeed()
       }

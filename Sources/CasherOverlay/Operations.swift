@@ -1,4 +1,7 @@
 import CFuse
+import CLinux
+import CasherSystem
+import Glibc
 
 /// The table of callbacks for libfuse. None of them captures anything: each finds its overlay by its request.
 enum Operations {
@@ -43,7 +46,7 @@ enum Operations {
       guard let request = Request(request) else { return }
       request.note(.statfs)
       var result = statvfs()
-      if casher_fstatvfs(request.overlay.rootDescriptor.rawValue, &result) < 0 {
+      if fstatvfs(request.overlay.rootDescriptor.rawValue, &result) < 0 {
         request.fail(.current)
       } else {
         fuse_reply_statfs(request.pointer, &result)

@@ -86,5 +86,3 @@ ssize_t casher_listxattr_fd(int fd, char *names, size_t size);
 int casher_setxattr_fd(int fd, const char *name, const void *value, size_t size, int flags);
 int casher_removexattr_fd(int fd, const char *name);
 uint64_t casher_makedev(uint32_t major, uint32_t minor);
-struct statvfs;
-int casher_fstatvfs(int fd, struct statvfs *result);
