@@ -64,7 +64,7 @@ func digest(_ name: String) -> Digest { SHA256.digest(of: Array(name.utf8)) }
 /// A run that is told apart from others by its name.
 func makeRun(
   _ name: String, weak: String = "weak", pathSet: String = "paths", strong: String? = nil, condition: String = "",
-  blobs: [Digest] = [], used: Int64 = 1_000_000, created: Int64 = 1_000_000, tags: [Tag] = [], status: UInt8 = 0,
+  blobs: [Digest] = [], used: Int64 = 1_000_000, created: Int64 = 1_000_000, tags: [CasherStore.Tag] = [], status: UInt8 = 0,
   body: [UInt8]? = nil
 ) -> StoredRun {
   StoredRun(
