@@ -61,3 +61,5 @@ int casher_pipe2(int fds[2], int flags);
 int casher_memfd_create(const char *name, unsigned flags);
 ssize_t casher_tee(int from, int to, size_t count, unsigned flags);
 ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
+int casher_ptrace_probe(void);
+int casher_has_capabilities(int fd);
