@@ -62,3 +62,11 @@ int casher_pipe2(int fds[2], int flags);
 int casher_memfd_create(const char *name, unsigned flags);
 ssize_t casher_tee(int from, int to, size_t count, unsigned flags);
 ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
+
+// For posix_spawn(3): closes every descriptor from `first` on (`actions` is a posix_spawn_file_actions_t), and the flag
+// for a new session.
+int casher_spawn_close_from(void *actions, int first);
+short casher_spawn_new_session(void);
+
+// getxattr(2), whose header Swift's Glibc module leaves out.
+ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
