@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -16,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char casher_exec_stage_mark[] = "\1exec";
+static const char exec_stage_mark[] = "\1exec";
+const char *casher_exec_stage_name(void) { return exec_stage_mark; }
 
 static void tell(int report, int event, int value) {
   if (report < 0) return;
@@ -219,7 +222,7 @@ static int execute_traced(const struct casher_launch *plan, const char *path) {
   char **next = arguments;
   for (size_t i = 0; i < head; i++) *next++ = plan->tracer[i];
   *next++ = program;
-  *next++ = (char *)casher_exec_stage_mark;
+  *next++ = (char *)exec_stage_mark;
   for (int i = 0; i < 3; i++) *next++ = numbers[i];
   *next++ = (char *)path;
   for (size_t i = 0; i < tail; i++) *next++ = plan->arguments[i];
@@ -289,14 +292,14 @@ static _Noreturn void carry_out(const struct casher_launch *plan, pid_t parent) 
   // Whoever kills acache outright means the command. After unshare(2), which clears it.
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (getppid() != parent) _exit(125);
+  char byte;
+  while (read(plan->go, &byte, 1) < 0 && errno == EINTR) {}
   int error = 0;
   char *path = search(plan->arguments[0], plan->environment, plan->report, &error);
   if (!path) {
     tell(plan->report, CASHER_LAUNCH_SEARCH_FAILED, error);
     _exit(error == ENOENT ? 127 : 126);
   }
-  char byte;
-  while (read(plan->go, &byte, 1) < 0 && errno == EINTR) {}
   if (plan->tracer) {
     tell(plan->report, CASHER_LAUNCH_TRACER_FAILED, execute_traced(plan, path));
     _exit(125);
@@ -320,10 +323,40 @@ int casher_wait_any(int *status) {
   return result;
 }
 
+int casher_wait_for(pid_t child, int *status) { return waitpid(child, status, 0); }
+
 int casher_same_open_file(int left, int right) {
   enum { KCMP_FILE_KIND = 0 };
   long result = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE_KIND, (unsigned long)left, (unsigned long)right);
   return result < 0 ? -1 : result == 0;
+}
+_Static_assert(CASHER_SPLICE_NONBLOCK == SPLICE_F_NONBLOCK, "");
+int casher_fork(void) { return fork(); }
+
+// Only edge-triggered epoll(7) tells of every write to a pipe in which there is data already.
+int casher_await_growth(int fd, int known, int timeout, int *bytes) {
+  int poll = epoll_create1(EPOLL_CLOEXEC);
+  if (poll < 0) return -1;
+  struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+  int result = epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
+  while (result == 0) {
+    // The first wait returns at once when there is data or an end: it is as good as a look before waiting.
+    int count = epoll_wait(poll, &event, 1, timeout);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 || ioctl(fd, FIONREAD, bytes) < 0) {
+      result = -1;
+    } else if (count == 0) {
+      break;
+    } else if (event.events & EPOLLHUP) {
+      result = 1;
+    } else if (*bytes > known) {
+      break;
+    }
+  }
+  int error = errno;
+  close(poll);
+  errno = error;
+  return result;
 }
 int casher_set_pipe_size(int fd, int bytes) { return fcntl(fd, F_SETPIPE_SZ, bytes); }
 int casher_pipe_size(int fd) { return fcntl(fd, F_GETPIPE_SZ); }

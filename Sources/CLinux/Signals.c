@@ -52,6 +52,11 @@ void casher_signals_forward(pid_t child) {
   sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
+void casher_signals_ignore(void) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  for (int i = 0; i < FORWARDED; i++) sigaction(forwarded[i], &action, NULL);
+}
+
 void casher_signals_restore(void) {
   if (!holding) return;
   command = 0;

@@ -45,7 +45,7 @@ struct casher_launch {
   int complaints;
   // Where `casher_launch_report`s go. It is at its end when the command's program has replaced the child.
   int report;
-  // The child waits for a byte of this pipe before it executes anything.
+  // The child waits for a byte of this pipe before it looks for the command.
   int go;
 };
 
@@ -57,7 +57,7 @@ pid_t casher_launch(const struct casher_launch *plan);
 int casher_replace(char *const *arguments, char *const *environment);
 
 // The first argument by which `casher_exec_stage` is asked for.
-extern const char casher_exec_stage_mark[];
+const char *casher_exec_stage_name(void);
 // What this program does when a tracer has started it: takes the streams and the environment over from the socket whose
 // number is arguments[2], closes the descriptors arguments[2], [3] and [4], and executes arguments[5] with the argument
 // vector arguments[6...]. Does not return.
@@ -68,6 +68,8 @@ void casher_signals_hold(void);
 // Lets signals through again: those that a process sends to this one alone go on to `child`, those of the terminal
 // reach it anyway. SIGCHLD stays blocked, for signalfd(2); SIGPIPE is ignored.
 void casher_signals_forward(pid_t child);
+// What would be forwarded is ignored from now on.
+void casher_signals_ignore(void);
 // Dispositions and mask as `casher_signals_hold` found them.
 void casher_signals_restore(void);
 // Ends the process by SIGPIPE as a writer without a reader ends; returns when the signal was ignored all along.
@@ -75,8 +77,14 @@ void casher_die_of_sigpipe(void);
 // A descriptor that is readable when a child has ended, stopped or gone on.
 int casher_child_signal(void);
 
+// waitpid(2) for any child without waiting, and for one with waiting for its end.
 int casher_wait_any(int *status);
+int casher_wait_for(pid_t child, int *status);
 // Whether both descriptors share one open file description (kcmp(2)): 1, 0, or -1 when the kernel does not say.
 int casher_same_open_file(int left, int right);
+// Waits for more than `known` bytes in a pipe, at most `timeout` milliseconds; 1 when it has no writer any more, else 0.
+int casher_await_growth(int fd, int known, int timeout, int *bytes);
+enum { CASHER_SPLICE_NONBLOCK = 2 };
+int casher_fork(void);
 int casher_set_pipe_size(int fd, int bytes);
 int casher_pipe_size(int fd);
