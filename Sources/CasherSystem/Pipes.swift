@@ -107,3 +107,15 @@ extension FileDescriptor {
 
 /// Ends this process without running anything at its end. The corresponding C function is `_exit`.
 public func endProcess(_ status: Int32) -> Never { _exit(status) }
+
+extension FileDescriptor {
+  /// A flag of `open` (O_RDONLY).
+  public static var readOnly: Int32 { O_RDONLY }
+
+  /// An origin of `seek` (SEEK_CUR).
+  public static var fromCurrent: Int32 { SEEK_CUR }
+}
+
+extension Errno {
+  public static let brokenPipe = Errno(rawValue: EPIPE)
+}

@@ -70,3 +70,5 @@ short casher_spawn_new_session(void);
 
 // getxattr(2), whose header Swift's Glibc module leaves out.
 ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
+int casher_ptrace_probe(void);
+int casher_has_capabilities(int fd);
