@@ -14,7 +14,9 @@ let package = Package(
     .executable(name: "casherfs", targets: ["casherfs"]),
   ],
   targets: [
-    .executableTarget(name: "acache", dependencies: ["CasherLauncher"], swiftSettings: swiftSettings),
+    .executableTarget(
+      name: "acache", dependencies: ["CasherLauncher"], swiftSettings: swiftSettings,
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(
       name: "casherfs", dependencies: ["CasherDaemon", "CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
       swiftSettings: swiftSettings),
