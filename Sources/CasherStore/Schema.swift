@@ -87,9 +87,9 @@ enum Schema {
       refs INTEGER NOT NULL DEFAULT 0,
       reserved INTEGER NOT NULL,
       boot INTEGER,
-      inode INTEGER,
-      modified INTEGER,
-      changed INTEGER,
+      inode INTEGER NOT NULL,
+      modified INTEGER NOT NULL,
+      changed INTEGER NOT NULL,
       data BLOB);
     CREATE INDEX blobs_unnamed ON blobs(reserved) WHERE refs = 0;
     CREATE INDEX blobs_unsynced ON blobs(boot) WHERE boot IS NOT NULL;

@@ -46,7 +46,6 @@ extension Store {
       if let file = try open(blob) { return file }
     }
     guard let row = try find(digest) else { throw missing(digest) }
-    if row.isDamaged { throw StoreError(.corruptBlob, path(row)) }
     switch row.form {
     case .inline: return try memoryFile(try inlineContent(row))
     case .plain: return try openStored(row)
@@ -61,7 +60,7 @@ extension Store {
       guard row.size <= limit else {
         throw StoreError(.tooLarge, path(row), detail: "\(row.size) bytes, \(limit) at most")
       }
-      if row.form == .inline && !row.isDamaged { return try inlineContent(row) }
+      if row.form == .inline { return try inlineContent(row) }
     }
     let file = try openBlob(digest)
     defer { file.close() }
@@ -82,22 +81,21 @@ extension Store {
   }
 
   /// Compares a blob's file, without opening it, with what is known of it.
-  func inspect(_ row: BlobRow) -> BlobState {
-    if row.form == .inline { return .sound }
-    guard let status = try? layout.root.statusIfPresent(of: row.path) else { return .missing }
-    return state(of: row, status)
+  func inspect(_ row: BlobRow) throws(StoreError) -> BlobState {
+    if row.form == .inline { return row.isDamaged ? .suspect : .sound }
+    let status = try attempt(path(row)) { () throws(Errno) in try layout.root.statusIfPresent(of: row.path) }
+    return status.map { state(of: row, $0) } ?? .missing
   }
 
   func isUsable(_ row: BlobRow) throws(StoreError) -> Bool {
-    if row.isDamaged { return false }
-    switch inspect(row) {
+    switch try inspect(row) {
     case .sound: return true
     case .missing, .truncated:
       markDamaged(row)
       return false
     case .suspect:
       do throws(StoreError) {
-        try openStored(row).close()
+        if row.form == .inline { _ = try inlineContent(row) } else { try openStored(row).close() }
         return true
       } catch {
         if error.isAboutOneBlob { return false }
@@ -135,8 +133,8 @@ extension Store {
     }
   }
 
-  /// So that putting the same content again writes it anew. Without effect where the store cannot be written: then it is
-  /// found out again the next time.
+  /// So that no run comes to rely on it, and putting the same content again writes it anew; until then its content is
+  /// digested before each use. Without effect where the store cannot be written: then it is found out again.
   func markDamaged(_ row: BlobRow) {
     try? database.write { connection throws(StoreError) in
       try connection.run(
@@ -194,13 +192,14 @@ extension Store {
     if status.type != .regular { return .missing }
     if status.size != row.stored { return .truncated }
     let isOfThisBoot = row.boot == nil || row.boot == Boot.current
-    return isOfThisBoot && FileStamp(status) == row.stamp ? .sound : .suspect
+    return !row.isDamaged && isOfThisBoot && FileStamp(status) == row.stamp ? .sound : .suspect
   }
 
-  private func trust(_ row: BlobRow, _ stamp: FileStamp) {
+  /// What was digested and is right need not be digested again as long as its file is not touched.
+  func trust(_ row: BlobRow, _ stamp: FileStamp) {
     try? database.write { connection throws(StoreError) in
       try connection.run(
-        "UPDATE blobs SET boot = NULL, inode = ?, modified = ?, changed = ? WHERE id = ? AND digest = ?",
+        "UPDATE blobs SET boot = NULL, damaged = 0, inode = ?, modified = ?, changed = ? WHERE id = ? AND digest = ?",
         .integer(stamp.inode), .integer(stamp.modified), .integer(stamp.changed), .integer(row.id), .digest(row.digest))
     }
   }
@@ -230,6 +229,7 @@ extension Store {
       markDamaged(row)
       throw StoreError(.corruptBlob, path(row))
     }
+    if row.isDamaged { trust(row, row.stamp) }
     return bytes
   }
 }

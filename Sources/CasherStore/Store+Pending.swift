@@ -101,7 +101,7 @@ extension Store {
   ) throws(StoreError) {
     let row = try BlobRow.find(blob.digest, connection)
     let reserved = SQLValue.integer(now &+ Store.reservation)
-    if let row, !row.isDamaged, inspect(row) == .sound {
+    if let row, !row.isDamaged, try inspect(row) == .sound {
       if blob.form != .inline { layout.discard(blob.temporary) }
       return try connection.run("UPDATE blobs SET reserved = ? WHERE id = ?", reserved, .integer(row.id))
     }
@@ -128,7 +128,7 @@ extension Store {
         boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
         data = excluded.data
       """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved, boot,
-      .optional(stamp?.inode), .optional(stamp?.modified), .optional(stamp?.changed), data)
+      .integer(stamp?.inode ?? 0), .integer(stamp?.modified ?? 0), .integer(stamp?.changed ?? 0), data)
   }
 }
 

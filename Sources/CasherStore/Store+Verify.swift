@@ -111,7 +111,9 @@ extension Store {
         try connection.first("SELECT data FROM blobs WHERE id = ?", .integer(row.id)) { $0.bytes(0) }
       }
       guard let data else { return nil }  // evicted meanwhile
-      return SHA256.digest(of: data) == row.digest ? nil : .corruptBlob(row.digest)
+      guard SHA256.digest(of: data) == row.digest else { return .corruptBlob(row.digest) }
+      if row.isDamaged { trust(row, row.stamp) }
+      return nil
     }
     let file: FileDescriptor
     do throws(Errno) { file = try layout.root.open(row.path, O_RDONLY | O_NOFOLLOW) } catch {
@@ -119,9 +121,11 @@ extension Store {
       return try find(row.digest)?.path == row.path ? .missingBlob(row.digest) : nil
     }
     defer { file.close() }
-    let size = try attempt(path(row)) { () throws(Errno) in try file.status().size }
-    if size != row.stored { return .truncatedBlob(row.digest) }
-    return try digest(of: file, row) == row.digest ? nil : .corruptBlob(row.digest)
+    let status = try attempt(path(row)) { () throws(Errno) in try file.status() }
+    if status.size != row.stored { return .truncatedBlob(row.digest) }
+    guard try digest(of: file, row) == row.digest else { return .corruptBlob(row.digest) }
+    if row.isDamaged || FileStamp(status) != row.stamp { trust(row, FileStamp(status)) }
+    return nil
   }
 
   /// Removes a blob and the runs that name it. Pins stay with it as a damaged row, so that it can be put again.

@@ -36,7 +36,7 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
 
   @Test(arguments: [false, true])
   func `whichever system call is the last one, the store is whole afterwards`(isThereAlready: Bool) throws {
-    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "4"] }
+    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "2"] }
     let count = try systemCalls(arguments, prepared: isThereAlready)
     #expect(count > 50)
     for number in 1..<count {
@@ -50,7 +50,7 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
 
   @Test(arguments: [ENOSPC, EIO])
   func `whichever system call fails, no wrong byte comes out and the store is whole afterwards`(error: Int32) throws {
-    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "4"] }
+    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "2"] }
     let count = try systemCalls(arguments, prepared: false)
     for number in 1..<count {
       let place = try TemporaryStore()
