@@ -10,7 +10,12 @@ final class Database: Sendable {
   private let writer: Monitor<Connection?>
   private let readers = Mutex<[Connection]>([])
 
+  /// Whether the write-ahead log has grown so long that it should be copied into the database.
+  private let hasLongLog = Atomic<Bool>(false)
+
   private static let keptReaders = 8
+  /// Pages.
+  private static let longLog: Int32 = 1000
 
   init(directory: FilePath, options: StoreOptions) throws(StoreError) {
     self.directory = directory
@@ -18,7 +23,8 @@ final class Database: Sendable {
     file = directory.appending("casher.sqlite")
     if options.isReadOnly {
       writer = Monitor(nil)
-      readers.withLock { [first = try readOnlyConnection()] in $0.append(first) }
+      let first = try readOnlyConnection()
+      readers.withLock { $0.append(first) }
       return
     }
     let connection = try Connection(
@@ -55,6 +61,7 @@ final class Database: Sendable {
       do throws(StoreError) {
         let result = try body(connection)
         try connection.run("COMMIT")
+        if connection.pagesInLog > Database.longLog { hasLongLog.store(true, ordering: .relaxed) }
         return result
       } catch {
         if connection.isInTransaction {
@@ -73,6 +80,15 @@ final class Database: Sendable {
       try connection.run("BEGIN IMMEDIATE")
       defer { try? connection.run("ROLLBACK") }
       return try body(connection)
+    }
+  }
+
+  /// Copies the log into the database when it is long, beside readers and writers. For a thread that nobody waits for: this
+  /// syncs the disk.
+  func shortenLog() throws(StoreError) {
+    guard hasLongLog.exchange(false, ordering: .relaxed) else { return }
+    try read { connection throws(StoreError) in
+      try connection.query(built: "PRAGMA wal_checkpoint(PASSIVE)", []) { _ in true }
     }
   }
 
@@ -116,7 +132,9 @@ final class Database: Sendable {
     }
     do throws(StoreError) { return try usable(file, SQLITE_OPEN_READONLY) } catch {
       guard [.inputOutput, .readOnly, .permission, .vanished].contains(error.code) else { throw error }
-      guard !directory.bytes.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else { throw error }
+      guard !directory.bytes.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else {
+        throw error
+      }
       let name = FilePath(Array("file:".utf8) + Database.escaped(file.bytes) + Array("?immutable=1".utf8))
       return try usable(name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI)
     }

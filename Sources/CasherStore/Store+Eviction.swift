@@ -55,8 +55,25 @@ extension Store {
   /// Makes room when more is stored than the limit allows, down to 95 % of it, so that not every insertion evicts.
   func evictOverLimit() throws(StoreError) {
     let stored = try database.read { connection throws(StoreError) in try Totals(connection).stored }
-    if stored > options.limit { _ = try evict(maxBytes: options.limit - options.limit / 20) }
+    guard stored > options.limit else { return }
+    // Where pins keep it from coming below the limit, it does not walk past them all after every call.
+    if let last = lastAutomaticEviction, last.storedBytes > options.limit,
+      stored < last.storedBytes &+ options.limit / 100, Clock.monotonic() &- automaticEvictionTime < Store.patience
+    {
+      return
+    }
+    let report = try evict(maxBytes: options.limit - options.limit / 20)
+    automatic.withLock { $0 = (report, Clock.monotonic()) }
   }
+
+  /// Nanoseconds after which an eviction that could not free enough is tried again.
+  private static let patience: Int64 = 30_000_000_000
+
+  /// What the last eviction that began by itself did; nil when there was none. When its `storedBytes` is above the limit,
+  /// pinned runs keep the store from shrinking.
+  public var lastAutomaticEviction: EvictionReport? { automatic.withLock { $0?.report } }
+
+  private var automaticEvictionTime: Int64 { automatic.withLock { $0?.time ?? .min } }
 
   /// Removes those of the blobs that nothing names or pins and nobody has reserved; their files are then on the list of
   /// `processRemovals`. Gives how many they were.
@@ -177,7 +194,8 @@ private struct Eviction {
       SELECT r.seq, r.id, r.used, EXISTS(SELECT 1 FROM run_pins p WHERE p.run = r.id) FROM runs r
       WHERE (r.used, r.seq) > (?, ?) ORDER BY r.used, r.seq LIMIT ?
       """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch)
-    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) } }
+    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) }
+    }
     for run in runs {
       guard isOver || run.used < olderThan ?? .min else { return false }
       cursor = (run.used, run.row)

@@ -127,7 +127,8 @@ extension Store {
       ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form, damaged = 0,
         boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
         data = excluded.data
-      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved, boot,
+      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved,
+      boot,
       .integer(stamp?.inode ?? 0), .integer(stamp?.modified ?? 0), .integer(stamp?.changed ?? 0), data)
   }
 }

@@ -10,7 +10,8 @@ extension Store {
       try connection.run(
         "INSERT OR IGNORE INTO run_pins SELECT ?1, id FROM runs WHERE id = ?2", .text(owner), .digest(run))
       return try connection.first(
-        "SELECT 1 FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run)) { _ in true } ?? false
+        "SELECT 1 FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run)
+      ) { _ in true } ?? false
     }
     if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is no longer stored") }
   }
@@ -19,7 +20,8 @@ extension Store {
     try database.write { connection throws(StoreError) in
       try connection.run("DELETE FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run))
       let blobs = try connection.all(
-        "SELECT blob FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run)) { $0.integer(0) }
+        "SELECT blob FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run)
+      ) { $0.integer(0) }
       try connection.run("DELETE FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run))
       try removeUnnamed(blobs, connection)
     }

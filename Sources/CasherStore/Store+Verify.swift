@@ -135,7 +135,8 @@ extension Store {
       guard let present = try BlobRow.find(row.digest, connection), present.stamp == row.stamp else { return }
       try connection.run("UPDATE blobs SET damaged = 1, reserved = 0 WHERE id = ?", .integer(row.id))
       var blobs = [row.id]
-      for run in try connection.all("SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id), map: { $0.integer(0) })
+      for run in try connection.all(
+        "SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id), map: { $0.integer(0) })
       {
         blobs += try removeRun(run, connection)
       }

@@ -12,6 +12,8 @@ public final class Store: Sendable {
   let pending = Monitor(Pending())
   let digestCache = DigestCache()
   let worker = Worker()
+  /// The last eviction that began by itself, and when (CLOCK_MONOTONIC).
+  let automatic = Monitor<(report: EvictionReport, time: Int64)?>(nil)
   /// Blobs that a thread is inflating; others that want the same wait for it.
   let inflating = Monitor<Set<Digest>>([])
 

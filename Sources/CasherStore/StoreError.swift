@@ -6,7 +6,8 @@ public struct StoreError: Error, Hashable, Sendable {
   public struct Code: Hashable, Sendable, CustomStringConvertible {
     private enum Value: String {
       case noSpace, readOnly, permission, notOwned, notDirectory, newerFormat, foreignFile, corruptDatabase, noLocks
-      case busy, vanished, missingBlob, truncatedBlob, corruptBlob, tooLarge, sourceChanged, damagedRecord, invalidSetting
+      case busy, vanished, missingBlob, truncatedBlob, corruptBlob, tooLarge, sourceChanged, damagedRecord,
+        invalidSetting
       case inputOutput
     }
     private let value: Value

@@ -123,7 +123,8 @@ final class StoreLayout: Sendable {
         }
       default:
         // What is there on a read-only filesystem may still be read and give a better reason.
-        guard error == .readOnlyFilesystem || error == .accessDenied, (try? FileDescriptor.workingDirectory.status(of: path)) != nil
+        guard error == .readOnlyFilesystem || error == .accessDenied,
+          (try? FileDescriptor.workingDirectory.status(of: path)) != nil
         else { throw StoreError(error, path) }
       }
     }

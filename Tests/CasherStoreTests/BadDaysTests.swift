@@ -159,7 +159,8 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     try overwrite(place.blobPath(third)) { try $0.truncate(atOffset: 100) }
     try FileManager.default.removeItem(atPath: place.blobPath(other))
     _ = try place.sql("UPDATE blobs SET data = x'00' WHERE form = 0")
-    _ = try place.sql("UPDATE bodies SET body = x'01' WHERE run = (SELECT seq FROM runs WHERE strong = x'\(digest("d").hexadecimal)')")
+    _ = try place.sql(
+      "UPDATE bodies SET body = x'01' WHERE run = (SELECT seq FROM runs WHERE strong = x'\(digest("d").hexadecimal)')")
     _ = try place.sql("UPDATE path_sets SET body = x'01' WHERE digest = x'\(digest("e").hexadecimal)'")
     _ = try place.sql("UPDATE blobs SET refs = 7 WHERE digest = x'\(soft.hexadecimal)'")
     let orphan = place.base + "/cache/blobs/aa/bb"
@@ -168,10 +169,12 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     let again = try place.open()
     defer { again.close() }
     let found = Set(try again.verify().problems)
-    #expect(found.isSuperset(of: [
-      .corruptBlob(plain), .truncatedBlob(third), .missingBlob(other), .corruptBlob(small), .brokenRun(digest("run d")),
-      .damagedPathSet(digest("e")), .miscount("the number of names of a blob"),
-    ]), "\(found)")
+    #expect(
+      found.isSuperset(of: [
+        .corruptBlob(plain), .truncatedBlob(third), .missingBlob(other), .corruptBlob(small),
+        .brokenRun(digest("run d")),
+        .damagedPathSet(digest("e")), .miscount("the number of names of a blob"),
+      ]), "\(found)")
     #expect(!(try again.verify(repair: true).isSound))
     #expect(try again.verify().problems == [])
     #expect(try again.statistics().entries == 0)
@@ -273,7 +276,9 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
   @Test func `the directory is closed to others, and a shared one keeps its mode`() throws {
     let place = try TemporaryStore()
     try place.open().close()
-    func mode(_ name: String) throws -> UInt32 { try FileDescriptor.workingDirectory.status(of: place.file(name)).permissions }
+    func mode(_ name: String) throws -> UInt32 {
+      try FileDescriptor.workingDirectory.status(of: place.file(name)).permissions
+    }
     #expect(try mode("cache") == 0o700)
     #expect(try mode("cache/blobs") == 0o700)
     #expect(try mode("cache/casher.sqlite") == 0o600)

@@ -79,7 +79,8 @@ import Testing
 
 @Suite struct SettingsTests {
   @Test(arguments: [
-    ("0", 0), ("1000", 1000), ("10G", 10 << 30), ("500M", 500 << 20), ("4GiB", 4 << 30), ("1.5k", 1536), ("2TB", 2 << 40),
+    ("0", 0), ("1000", 1000), ("10G", 10 << 30), ("500M", 500 << 20), ("4GiB", 4 << 30), ("1.5k", 1536),
+    ("2TB", 2 << 40),
     ("7b", 7),
   ])
   func `sizes are read as people write them`(text: String, bytes: Int64) {

@@ -48,7 +48,8 @@ import Testing
     defer { store.close() }
     #expect(try store.evict(maxBytes: 0).runs.count == 10)
     #expect(try store.statistics().storedBytes == 0)
-    #expect(try FileManager.default.subpathsOfDirectory(atPath: place.base + "/cache/blobs").allSatisfy { $0.count == 2 })
+    #expect(
+      try FileManager.default.subpathsOfDirectory(atPath: place.base + "/cache/blobs").allSatisfy { $0.count == 2 })
   }
 
   @Test func `what was not used since a time goes`() throws {
@@ -166,7 +167,8 @@ import Testing
     let report = try store.evict(maxBytes: full.storedBytes - 10)
     #expect(report.runs == [])
     #expect(report.freedBytes == 100_000)
-    #expect(try FileManager.default.subpathsOfDirectory(atPath: place.base + "/cache/inflated").allSatisfy { $0.count == 2 })
+    #expect(
+      try FileManager.default.subpathsOfDirectory(atPath: place.base + "/cache/inflated").allSatisfy { $0.count == 2 })
     #expect(try store.openBlob(blob).contents() == text(100_000))
   }
 }

@@ -106,7 +106,10 @@ import Testing
     }
     #expect(try list { _ in } == ["9", "8", "7", "6", "5", "4", "3", "2", "1"])
     #expect(try list { $0.limit = 2 } == ["9", "8"])
-    #expect(try list { $0.limit = 2; $0.skip = 2 } == ["7", "6"])
+    #expect(
+      try list {
+        $0.limit = 2; $0.skip = 2
+      } == ["7", "6"])
     #expect(try list { $0.tag = CasherStore.Tag(name: "even", value: "yes") } == ["8", "6", "4", "2"])
     #expect(try list { $0.command = "make [12]" } == ["2", "1"])
     #expect(try list { $0.since = 8 } == ["9", "8"])
@@ -176,7 +179,9 @@ import Testing
     ]
     for lookup in lookups {
       let plan = try place.sql("EXPLAIN QUERY PLAN " + lookup)
-      let scans = plan.split(separator: "\n").filter { $0.contains("SCAN") && !$0.contains("USING") && !$0.contains("CONSTANT") }
+      let scans = plan.split(separator: "\n").filter {
+        $0.contains("SCAN") && !$0.contains("USING") && !$0.contains("CONSTANT")
+      }
       #expect(scans == [], "\(lookup): \(plan)")
       #expect(!plan.contains("TEMP B-TREE FOR ORDER BY") || lookup.contains("strong"), "\(lookup): \(plan)")
     }
@@ -195,7 +200,9 @@ import Testing
         0, 0 FROM generate_series(1, 100000)
       """.replacingOccurrences(
         of: "FROM generate_series(1, 100000)",
-        with: "FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 100000) SELECT value FROM n)"))
+        with:
+          "FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 100000) SELECT value FROM n)"
+      ))
     let begin = Clock.monotonic()
     for _ in 0..<100 {
       #expect(try store.pathSets(weakKey: digest("mine")).count == 1)
