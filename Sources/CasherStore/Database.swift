@@ -50,8 +50,8 @@ final class Database: Sendable {
     }
   }
 
-  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws; `onFailure` is
-  /// then called before the lock is given up where that is still possible (a failed commit may have lost it).
+  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws; `onFailure`
+  /// is then called before the lock is given up where that is still possible (a failed commit may have lost it).
   func write<Result>(
     onFailure: () -> Void = {}, _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
@@ -83,8 +83,8 @@ final class Database: Sendable {
     }
   }
 
-  /// Copies the log into the database when it is long, beside readers and writers. For a thread that nobody waits for: this
-  /// syncs the disk.
+  /// Copies the log into the database when it is long, beside readers and writers. For a thread that nobody waits for:
+  /// this syncs the disk.
   func shortenLog() throws(StoreError) {
     guard hasLongLog.exchange(false, ordering: .relaxed) else { return }
     try read { connection throws(StoreError) in
@@ -121,8 +121,8 @@ final class Database: Sendable {
     readers.withLock { if $0.count < Database.keptReaders { $0.append(connection) } }
   }
 
-  /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one that
-  /// nobody changes (https://sqlite.org/wal.html#read_only_databases).
+  /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one
+  /// that nobody changes (https://sqlite.org/wal.html#read_only_databases).
   private func readOnlyConnection() throws(StoreError) -> Connection {
     func usable(_ path: FilePath, _ flags: Int32) throws(StoreError) -> Connection {
       let connection = try Connection(

@@ -23,24 +23,31 @@ extension Store {
     return try find(digest)?.size
   }
 
-  /// The run's blobs that cannot be used: looks at each file and opens only those that are not as they were put. A hit may be
-  /// given only when this is empty.
+  /// The run's blobs that cannot be used: looks at each file and opens only those that are not as they were put. A hit
+  /// may be given only when this is empty.
   public func unusableBlobs(of run: Digest) throws(StoreError) -> [Digest] {
+    var isStored = false
     let rows = try database.read { connection throws(StoreError) in
       try connection.all(
         """
-        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed
-        FROM runs r JOIN run_blobs n ON n.run = r.seq JOIN blobs b ON b.id = n.blob WHERE r.id = ?
+        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed, n.blob
+        FROM runs r LEFT JOIN run_blobs n ON n.run = r.seq LEFT JOIN blobs b ON b.id = n.blob WHERE r.id = ?
         """, .digest(run)
-      ) { BlobRow(row: $0) }
+      ) { row throws(StoreError) -> BlobRow? in
+        isStored = true
+        if row.isNull(10) { return nil }
+        guard let blob = BlobRow(row: row) else { throw StoreError(.damagedRecord, directory, detail: "a run's blob") }
+        return blob
+      }
     }
+    if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is not stored") }
     var result: [Digest] = []
     for row in rows where !(try isUsable(row)) { result.append(row.digest) }
     return result
   }
 
-  /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when the
-  /// blob is evicted. A compressed blob is inflated first, once; its digest is checked then.
+  /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when
+  /// the blob is evicted. A compressed blob is inflated first, once; its digest is checked then.
   public func openBlob(_ digest: Digest) throws(StoreError) -> FileDescriptor {
     if let blob = pending.withLock({ $0.blobs[digest] }) {
       if let file = try open(blob) { return file }

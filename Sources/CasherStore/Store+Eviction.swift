@@ -18,8 +18,8 @@ public struct EvictionReport: Hashable, Sendable {
 }
 
 extension Store {
-  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used since
-  /// `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
+  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used
+  /// since `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
   ///
   /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
   /// eviction removes, never a row without its file.
@@ -69,8 +69,8 @@ extension Store {
   /// Nanoseconds after which an eviction that could not free enough is tried again.
   private static let patience: Int64 = 30_000_000_000
 
-  /// What the last eviction that began by itself did; nil when there was none. When its `storedBytes` is above the limit,
-  /// pinned runs keep the store from shrinking.
+  /// What the last eviction that began by itself did; nil when there was none. When its `storedBytes` is above the
+  /// limit, pinned runs keep the store from shrinking.
   public var lastAutomaticEviction: EvictionReport? { automatic.withLock { $0?.report } }
 
   private var automaticEvictionTime: Int64 { automatic.withLock { $0?.time ?? .min } }
@@ -107,8 +107,8 @@ extension Store {
     }
   }
 
-  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put there
-  /// again, so that no file goes that has a row.
+  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put
+  /// there again, so that no file goes that has a row.
   func processRemovals() throws(StoreError) {
     while true {
       let hasSome = try database.read { connection throws(StoreError) in

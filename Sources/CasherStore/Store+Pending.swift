@@ -10,8 +10,8 @@ extension Store {
     try writeWithPending { _ in }
   }
 
-  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are dropped:
-  /// whoever put them finds them missing when the run is to be stored.
+  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are
+  /// dropped: whoever put them finds them missing when the run is to be stored.
   func writeWithPending<Result>(
     _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
@@ -124,8 +124,8 @@ extension Store {
       """
       INSERT INTO blobs(digest, size, stored, form, reserved, boot, inode, modified, changed, data)
       VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form, damaged = 0,
-        boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
+      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form,
+        damaged = 0, boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
         data = excluded.data
       """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved,
       boot,

@@ -1,7 +1,7 @@
 import CasherSystem
 
-/// What keeps blobs from eviction although no run may name them: rows, so that every process heeds them and they survive
-/// crashes. An owner is whoever takes the pins, a mount's id for one.
+/// What keeps blobs from eviction although no run may name them: rows, so that every process heeds them and they
+/// survive crashes. An owner is whoever takes the pins, a mount's id for one.
 extension Store {
   /// Keeps a stored run's blobs until `unpin(run:for:)`. One row, whatever the number of blobs; pinning again changes
   /// nothing. Throws `.missingBlob` when the run is no longer stored.
@@ -28,8 +28,8 @@ extension Store {
     try processRemovals()
   }
 
-  /// Keeps blobs, each counted, until `unpin(blobs:for:)` was called as often. Throws `.missingBlob` for one that is not
-  /// there, and pins none then.
+  /// Keeps blobs, each counted, until `unpin(blobs:for:)` was called as often. Throws `.missingBlob` for one that is
+  /// not there, and pins none then.
   public func pin(blobs: [Digest], for owner: String) throws(StoreError) {
     let absent = try writeWithPending { connection throws(StoreError) -> Digest? in
       var ids: [Int64] = []

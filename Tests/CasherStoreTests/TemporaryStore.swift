@@ -9,7 +9,8 @@ final class TemporaryStore {
   var path: FilePath { FilePath(base + "/cache") }
   var options = StoreOptions()
 
-  /// In memory where there is a directory for it and the test is not about a disk's filesystem: syncing costs nothing there.
+  /// In memory where there is a directory for it and the test is not about a disk's filesystem: syncing costs nothing
+  /// there.
   init(inMemory: Bool = false) throws {
     let memory = inMemory && FileManager.default.isWritableFile(atPath: "/dev/shm")
     let parent = memory ? "/dev/shm" : FileManager.default.temporaryDirectory.path
