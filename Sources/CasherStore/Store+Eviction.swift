@@ -18,8 +18,8 @@ public struct EvictionReport: Hashable, Sendable {
 }
 
 extension Store {
-  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used since
-  /// `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
+  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used
+  /// since `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
   ///
   /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
   /// eviction removes, never a row without its file.
@@ -55,8 +55,25 @@ extension Store {
   /// Makes room when more is stored than the limit allows, down to 95 % of it, so that not every insertion evicts.
   func evictOverLimit() throws(StoreError) {
     let stored = try database.read { connection throws(StoreError) in try Totals(connection).stored }
-    if stored > options.limit { _ = try evict(maxBytes: options.limit - options.limit / 20) }
+    guard stored > options.limit else { return }
+    // Where pins keep it from coming below the limit, it does not walk past them all after every call.
+    if let last = lastAutomaticEviction, last.storedBytes > options.limit,
+      stored < last.storedBytes &+ options.limit / 100, Clock.monotonic() &- automaticEvictionTime < Store.patience
+    {
+      return
+    }
+    let report = try evict(maxBytes: options.limit - options.limit / 20)
+    automatic.withLock { $0 = (report, Clock.monotonic()) }
   }
+
+  /// Nanoseconds after which an eviction that could not free enough is tried again.
+  private static let patience: Int64 = 30_000_000_000
+
+  /// What the last eviction that began by itself did; nil when there was none. When its `storedBytes` is above the
+  /// limit, pinned runs keep the store from shrinking.
+  public var lastAutomaticEviction: EvictionReport? { automatic.withLock { $0?.report } }
+
+  private var automaticEvictionTime: Int64 { automatic.withLock { $0?.time ?? .min } }
 
   /// Removes those of the blobs that nothing names or pins and nobody has reserved; their files are then on the list of
   /// `processRemovals`. Gives how many they were.
@@ -90,8 +107,8 @@ extension Store {
     }
   }
 
-  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put there
-  /// again, so that no file goes that has a row.
+  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put
+  /// there again, so that no file goes that has a row.
   func processRemovals() throws(StoreError) {
     while true {
       let hasSome = try database.read { connection throws(StoreError) in
@@ -177,7 +194,8 @@ private struct Eviction {
       SELECT r.seq, r.id, r.used, EXISTS(SELECT 1 FROM run_pins p WHERE p.run = r.id) FROM runs r
       WHERE (r.used, r.seq) > (?, ?) ORDER BY r.used, r.seq LIMIT ?
       """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch)
-    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) } }
+    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) }
+    }
     for run in runs {
       guard isOver || run.used < olderThan ?? .min else { return false }
       cursor = (run.used, run.row)

@@ -1,7 +1,8 @@
 import CasherSystem
 import Glibc
 
-/// Plain copies of compressed blobs: made when one is opened first, kept in `inflated`, given up first when space is needed.
+/// Plain copies of compressed blobs: made when one is opened first, kept in `inflated`, given up first when space is
+/// needed.
 extension Store {
   /// Bytes up to which a copy is held in memory where the disk has no room for it.
   private static let memoryLimit: Int64 = 256 << 20
@@ -19,7 +20,8 @@ extension Store {
     }
   }
 
-  /// The copy that is there; nil when there is none, or not as it was made, or made before the machine was last started.
+  /// The copy that is there; nil when there is none, or not as it was made, or made before the machine was last
+  /// started.
   private func openCopy(_ row: BlobRow) throws(StoreError) -> FileDescriptor? {
     let stamp = try database.read { connection throws(StoreError) in
       try connection.first(

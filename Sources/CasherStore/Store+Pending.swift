@@ -10,8 +10,8 @@ extension Store {
     try writeWithPending { _ in }
   }
 
-  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are dropped:
-  /// whoever put them finds them missing when the run is to be stored.
+  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are
+  /// dropped: whoever put them finds them missing when the run is to be stored.
   func writeWithPending<Result>(
     _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
@@ -101,7 +101,7 @@ extension Store {
   ) throws(StoreError) {
     let row = try BlobRow.find(blob.digest, connection)
     let reserved = SQLValue.integer(now &+ Store.reservation)
-    if let row, !row.isDamaged, inspect(row) == .sound {
+    if let row, !row.isDamaged, try inspect(row) == .sound {
       if blob.form != .inline { layout.discard(blob.temporary) }
       return try connection.run("UPDATE blobs SET reserved = ? WHERE id = ?", reserved, .integer(row.id))
     }
@@ -124,11 +124,12 @@ extension Store {
       """
       INSERT INTO blobs(digest, size, stored, form, reserved, boot, inode, modified, changed, data)
       VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form, damaged = 0,
-        boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
+      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form,
+        damaged = 0, boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
         data = excluded.data
-      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved, boot,
-      .optional(stamp?.inode), .optional(stamp?.modified), .optional(stamp?.changed), data)
+      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved,
+      boot,
+      .integer(stamp?.inode ?? 0), .integer(stamp?.modified ?? 0), .integer(stamp?.changed ?? 0), data)
   }
 }
 

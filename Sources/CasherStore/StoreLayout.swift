@@ -123,7 +123,8 @@ final class StoreLayout: Sendable {
         }
       default:
         // What is there on a read-only filesystem may still be read and give a better reason.
-        guard error == .readOnlyFilesystem || error == .accessDenied, (try? FileDescriptor.workingDirectory.status(of: path)) != nil
+        guard error == .readOnlyFilesystem || error == .accessDenied,
+          (try? FileDescriptor.workingDirectory.status(of: path)) != nil
         else { throw StoreError(error, path) }
       }
     }
@@ -178,7 +179,8 @@ final class StoreLayout: Sendable {
     }
   }
 
-  /// Clears what stores left that ended without closing. Only ever called under `lock`, as directories are made under it.
+  /// Clears what stores left that ended without closing. Only ever called under `lock`, as directories are made under
+  /// it.
   private static func clearDeadScratch(_ root: FileDescriptor) {
     guard let entries = try? root.entries(of: "tmp") else { return }
     for entry in entries {
@@ -197,7 +199,8 @@ final class StoreLayout: Sendable {
   }
 }
 
-/// What tells that a file is the one that was put there, unchanged: any write, truncation or exchange moves one of these.
+/// What tells that a file is the one that was put there, unchanged: any write, truncation or exchange moves one of
+/// these.
 struct FileStamp: Hashable, Sendable {
   var size: Int64
   var inode: Int64
