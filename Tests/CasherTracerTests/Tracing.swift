@@ -78,12 +78,23 @@ func trace(
   posix_spawn_file_actions_adddup2(&actions, name.rawValue, 900)
   posix_spawn_file_actions_adddup2(&actions, output[1], 1)
   let arguments = strace.arguments(output: "/proc/self/fd/900", command: command.map { Array($0.utf8) })
+  // The test's thread has signals blocked, which a shell that waits for its children does not expect.
+  var attributes = posix_spawnattr_t()
+  posix_spawnattr_init(&attributes)
+  defer { posix_spawnattr_destroy(&attributes) }
+  var none = sigset_t()
+  sigemptyset(&none)
+  var all = sigset_t()
+  sigfillset(&all)
+  posix_spawnattr_setsigmask(&attributes, &none)
+  posix_spawnattr_setsigdefault(&attributes, &all)
+  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
   let inDirectory = ["/usr/bin/env", "-C", directory.description].map { Array($0.utf8) } + arguments
   var argv = inDirectory.map { strdup(String(decoding: $0, as: UTF8.self)) } + [nil]
   var envp = environment.map { strdup($0) } + [nil]
   defer { for pointer in argv + envp { free(pointer) } }
   var process: pid_t = 0
-  try #require(posix_spawn(&process, "/usr/bin/env", &actions, nil, &argv, &envp) == 0)
+  try #require(posix_spawn(&process, "/usr/bin/env", &actions, &attributes, &argv, &envp) == 0)
   name.close()
   close(output[1])
 
