@@ -70,7 +70,9 @@ public struct StraceCommand: Sendable {
   }
 
   private static var scope: Int {
-    guard let digit = contents("/proc/sys/kernel/yama/ptrace_scope")?.first, digit >= UInt8(ascii: "0") else { return 0 }
+    guard let digit = contents("/proc/sys/kernel/yama/ptrace_scope")?.first, digit >= UInt8(ascii: "0") else {
+      return 0
+    }
     return Int(digit) - Int(UInt8(ascii: "0"))
   }
 

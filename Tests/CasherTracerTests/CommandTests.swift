@@ -128,7 +128,8 @@ import Testing
     try scratch.write(
       "main.py", "import sys; sys.path[:0] = ['early', 'lib']\nimport helper\nopen('out', 'w').write('x')\n")
     try scratch.write("early/.keep")
-    let python = try #require(["/usr/bin/python3", "/usr/local/bin/python3"].first { access($0, X_OK) == 0 } ?? pyenv())
+    let python = try #require(
+      ["/usr/bin/python3", "/usr/local/bin/python3"].first { access($0, X_OK) == 0 } ?? pyenv())
     let trace = try trace([python, "-S", "-B", "main.py"], in: scratch.path)
     #expect(trace.parser.mainExit == 0)
     #expect(trace[scratch("lib/helper.py")].observed.contains(.read))

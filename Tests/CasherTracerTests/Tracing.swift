@@ -6,6 +6,10 @@ import Testing
 
 @testable import CasherTracer
 
+/// Held while a file is written and while a process is started: a child that is between fork and exec holds every
+/// descriptor of the tests, and a program that is open for writing cannot be executed.
+private let starting = NSLock()
+
 /// A directory for one test, gone with it; its path has no symlinks.
 final class Scratch {
   let path: FilePath
@@ -25,7 +29,7 @@ final class Scratch {
     let file = path.appending(name)
     try FileManager.default.createDirectory(
       atPath: file.parent.description, withIntermediateDirectories: true)
-    try Data(content.utf8).write(to: URL(fileURLWithPath: file.description))
+    try starting.withLock { try Data(content.utf8).write(to: URL(fileURLWithPath: file.description)) }
     if executable { chmod(file.description, 0o755) }
     return file
   }
@@ -37,7 +41,7 @@ final class Scratch {
     let compiler = Process()
     compiler.executableURL = URL(fileURLWithPath: "/usr/bin/gcc")
     compiler.arguments = ["-w", "-o", program.description, file.description, "-pthread"] + flags
-    try compiler.run()
+    try starting.withLock { try compiler.run() }
     compiler.waitUntilExit()
     try #require(compiler.terminationStatus == 0)
     return program
@@ -94,7 +98,8 @@ func trace(
   var envp = environment.map { strdup($0) } + [nil]
   defer { for pointer in argv + envp { free(pointer) } }
   var process: pid_t = 0
-  try #require(posix_spawn(&process, "/usr/bin/env", &actions, &attributes, &argv, &envp) == 0)
+  let failure = starting.withLock { posix_spawn(&process, "/usr/bin/env", &actions, &attributes, &argv, &envp) }
+  try #require(failure == 0)
   name.close()
   close(output[1])
 
