@@ -285,6 +285,22 @@ import Testing
     #expect(trace.parser.obstacles().map(\.code) == ["outside-unobserved"])
   }
 
+  @Test func processesOfAnotherPidNamespaceAreNeverMistaken() throws {
+    guard geteuid() == 0 else { return }
+    let scratch = try Scratch()
+    let trace = try run(
+      """
+      if (unshare(CLONE_NEWPID)) return 0;
+      for (int i = 0; i < 20; i++) {
+        if (fork() == 0) { chdir("/"); unlink("none"); _exit(0); }
+        wait(0);
+        if (i == 0) break;
+      }
+      """, in: scratch)
+    let isSeen = trace["/none"].observed.contains(.missing)
+    #expect(isSeen || !trace.parser.obstacles().isEmpty || trace.parser.liveProcesses > 0)
+  }
+
   @Test func tenThousandProcesses() throws {
     let scratch = try Scratch()
     let trace = try run(
