@@ -41,6 +41,7 @@ let package = Package(
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
     .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
+    .testTarget(name: "CasherLauncherTests", dependencies: ["CasherRecord", "CasherSystem", "CLinux"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],
   swiftLanguageModes: [.v6]

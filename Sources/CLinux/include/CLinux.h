@@ -68,7 +68,8 @@ ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, 
 int casher_spawn_close_from(void *actions, int first);
 short casher_spawn_new_session(void);
 
-// getxattr(2), whose header Swift's Glibc module leaves out.
+// getxattr(2) and setxattr(2), whose header Swift's Glibc module leaves out.
 ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
+int casher_setxattr(const char *path, const char *name, const void *value, size_t size);
 int casher_ptrace_probe(void);
 int casher_has_capabilities(int fd);
