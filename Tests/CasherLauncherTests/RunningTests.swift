@@ -103,6 +103,21 @@ import Testing
     #expect(!report.leftProcesses)
   }
 
+  @Test func withoutAViewTheCommandRunsAndIsNotStored() throws {
+    let mount = try FakeMount { conversation in
+      _ = try conversation.receiveCall()
+      try conversation.run(view: ".views/none")
+    }
+    #expect(try mount.shell("acache -- sh -c 'echo hi; exit 2'") == .init(output: "hi\n", error: "", status: 2))
+    guard case .storeFailed = mount.reports.first?.obstacles.first else { throw Conversation.Ended() }
+  }
+
+  @Test func underAForeignTracerTheCommandRunsAndIsNotStored() throws {
+    let outcome = try mount.shell("strace -f -o /dev/null acache -- sh -c 'echo hi; exit 2'")
+    #expect(outcome == .init(output: "hi\n", error: "", status: 2))
+    #expect(mount.reports.first?.obstacles.map(\.code) == ["tracer-unavailable"])
+  }
+
   @Test func preloadedLibrariesReachTheCommandAndNotTheTracer() throws {
     let outcome = try mount.shell("LD_PRELOAD=/no/lib.so acache -- sh -c 'echo $LD_PRELOAD' 2>/dev/null")
     #expect(outcome.output == "/no/lib.so\n")
