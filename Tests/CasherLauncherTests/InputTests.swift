@@ -44,6 +44,17 @@ import Testing
     #expect(mount.reports.first?.consumed == 0)
   }
 
+  @Test func aProcessLeftBehindGetsTheRestOfThePipeOnce() throws {
+    let mount = try InputTests.running()
+    let outcome = try mount.shell(
+      """
+      mkfifo .views/one/gate
+      { echo one; echo two; cat .views/one/gate >/dev/null; echo three; } |
+        acache -- sh -c 'read a; echo $a; exec 3<&0; { read b; echo > gate; read c; echo $b $c; } <&3 &' | cat
+      """)
+    #expect(outcome.output == "one\ntwo three\n")
+  }
+
   @Test func anEndlessWriterEndsWithTheCommand() throws {
     let mount = try InputTests.running()
     #expect(try mount.shell("yes | acache -- head -1").output == "y\n")
