@@ -44,6 +44,7 @@ let package = Package(
     .testTarget(
       name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite", "StoreTestHelper"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
+    .testTarget(name: "CasherLauncherTests", dependencies: ["CasherRecord", "CasherSystem", "CLinux"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],
   swiftLanguageModes: [.v6]

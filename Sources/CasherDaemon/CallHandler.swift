@@ -188,7 +188,7 @@ struct CallHandler {
     guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKey: weakKey, spool: spool,
-      input: input.consumed(reachedEnd: report.reachedInputEnd), process: process)
+      input: input, process: process)
     let outcome = finish.finish(report)
     services.store.count(.miss)
     switch outcome {

@@ -87,7 +87,8 @@ ssize_t casher_listxattr_fd(int fd, char *names, size_t size);
 int casher_setxattr_fd(int fd, const char *name, const void *value, size_t size, int flags);
 int casher_removexattr_fd(int fd, const char *name);
 uint64_t casher_makedev(uint32_t major, uint32_t minor);
-// getxattr(2), whose header Swift's Glibc module leaves out.
+// getxattr(2) and setxattr(2), whose header Swift's Glibc module leaves out.
 ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
+int casher_setxattr(const char *path, const char *name, const void *value, size_t size);
 int casher_ptrace_probe(void);
 int casher_has_capabilities(int fd);
