@@ -96,7 +96,7 @@ struct RunFinish {
     let values = pathSet.observations.map { recording.observations[$0] ?? .absent }
     let pathSetBody = pathSet.encoded
     let pathSetDigest = SHA256.digest(of: pathSetBody)
-    let consumed = request.input == .pipe ? try input.consumed(report.consumed, reachedEnd: report.reachedInputEnd) : nil
+    let consumed = try consumedInput(report)
     let relevant = EnvironmentPolicy.relevant(request.environment, request.options)
     do throws(StoreError) {
       var blob: Digest?
@@ -133,6 +133,17 @@ struct RunFinish {
     } catch {
       if error.code == .tooLarge { throw .tooLarge(bytes: recording.outputs.count == 0 ? 0 : outputSize(recording)) }
       throw .storeFailed("\(error)")
+    }
+  }
+
+  /// Of a file on standard input the whole rest is in the key; how far the command read it is what a replay repeats.
+  private func consumedInput(_ report: FinishReport) throws(Uncacheable) -> ConsumedInput? {
+    switch request.input {
+    case .none: nil
+    case .pipe: try input.consumed(report.consumed, reachedEnd: report.reachedInputEnd)
+    case .file:
+      report.consumed == 0
+        ? nil : ConsumedInput(count: report.consumed, digest: SHA256.digest(of: [UInt8]()), reachedEnd: false)
     }
   }
 

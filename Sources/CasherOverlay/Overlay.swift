@@ -39,7 +39,7 @@ public final class Overlay: Sendable {
   let isRoot = geteuid() == 0
   private let rootInode: Inode
   private let views = Mutex<[FilePath: View]>([:])
-  private let passthrough = Atomic<Bool>(false)
+  private let passthrough = Atomic<UInt8>(0)
   private let deviceNumber = Atomic<UInt64>(0)
   private let session = Mutex<SessionState>(SessionState())
 
@@ -87,7 +87,19 @@ public final class Overlay: Sendable {
   }
 
   /// Whether reads and writes go to the lower files without passing through this process.
-  public var usesPassthrough: Bool { passthrough.load(ordering: .relaxed) }
+  ///
+  /// Tried once, when INIT has been answered: registering a backing file needs CAP_SYS_ADMIN in the initial user
+  /// namespace.
+  public var usesPassthrough: Bool {
+    let state = Passthrough(rawValue: passthrough.load(ordering: .relaxed)) ?? .unavailable
+    guard state == .untried else { return state == .works }
+    let file = casher_memfd_create("casher-probe", 1)
+    defer { if file >= 0 { _ = close(file) } }
+    let backing = casher_fuse_backing_open(inodes.pool.device, file)
+    if backing > 0 { _ = casher_fuse_backing_close(inodes.pool.device, backing) }
+    passthrough.store((backing > 0 ? Passthrough.works : .unavailable).rawValue, ordering: .relaxed)
+    return backing > 0
+  }
 
   /// The device number that files show in the mount; nil before it is mounted.
   public var device: UInt64? {
@@ -122,15 +134,7 @@ public final class Overlay: Sendable {
     let device = fuse_session_fd(created)
     inodes.pool.device = device
     if configuration.wantsPassthrough, casher_fuse_install_io(created, device) == 0 {
-      // One try tells whether this process may register backing files at all.
-      let backing = casher_fuse_backing_open(device, rootDescriptor.rawValue)
-      let probe = try? rootDescriptor.open(".", Int32(CASHER_O_TMPFILE) | O_RDWR, mode: 0o600)
-      let file = probe.map { casher_fuse_backing_open(device, $0.rawValue) } ?? -EPERM
-      probe?.close()
-      if backing > 0 { _ = casher_fuse_backing_close(device, backing) }
-      if file > 0 { _ = casher_fuse_backing_close(device, file) }
-      // A directory is refused for what it is (EOPNOTSUPP, EINVAL), a process that may not at all with EPERM.
-      mayRegister.store(file > 0 || (backing != -EPERM && probe == nil), ordering: .relaxed)
+      canPassThrough.store(true, ordering: .relaxed)
     }
     session.withLock { $0.pointer = created }
     if let entry = try? MountEntry.top(at: configuration.directory) {
@@ -139,11 +143,13 @@ public final class Overlay: Sendable {
     do throws(Errno) { try notifier.start(created) } catch { throw OverlayError(.failed, configuration.directory, error) }
   }
 
-  private let mayRegister = Atomic<Bool>(false)
+  private let canPassThrough = Atomic<Bool>(false)
 
   /// Called by INIT when the kernel can do it too.
-  var wantsPassthrough: Bool { mayRegister.load(ordering: .relaxed) }
-  func acceptPassthrough() { passthrough.store(true, ordering: .relaxed) }
+  var wantsPassthrough: Bool { canPassThrough.load(ordering: .relaxed) }
+  func acceptPassthrough() { passthrough.store(Passthrough.untried.rawValue, ordering: .relaxed) }
+
+  private enum Passthrough: UInt8 { case unavailable, untried, works }
 
   private var mountOptions: String {
     // libfuse's option parser takes a backslash before a comma or a backslash (fuse_opt.h).
