@@ -29,6 +29,10 @@ public final class Node: Sendable {
 
   public var isDirectory: Bool { type == .directory }
 
+  /// The directory that the views' roots are in. Each view has one of its own: a directory has one place in the kernel,
+  /// and views are entered from within views.
+  var isViewsDirectory: Bool { self === view.viewsNode }
+
   /// The directory it was last looked up in; nil for a view's root.
   public var parent: Node? { place.withLock { $0.parent } }
 
@@ -92,7 +96,11 @@ public final class View: Sendable {
   public let attachment: (any AnyObject & Sendable)?
   private let table = Mutex(Table())
   private let writers = Monitor(Writers())
-  private let rootNode = Mutex<Node?>(nil)
+  private struct Fixed {
+    var root: Node?
+    var viewsDirectory: Node?
+  }
+  private let fixed = Mutex(Fixed())
 
   init(token: FilePath, attachment: (any AnyObject & Sendable)?) {
     self.token = token
@@ -102,9 +110,30 @@ public final class View: Sendable {
   public var isMain: Bool { token.isEmpty }
   public var isRecorded: Bool { attachment != nil }
 
-  var root: Node? { rootNode.withLock { $0 } }
+  var root: Node? { fixed.withLock { $0.root } }
+  var viewsNode: Node? { fixed.withLock { $0.viewsDirectory } }
 
-  func setRoot(_ node: Node?) { rootNode.withLock { $0 = node } }
+  /// Makes the root and the views' directory in it. The root's inode is never released.
+  func setUp(_ inode: Inode, _ viewsDirectory: FilePath, _ inodes: InodeTable) {
+    let root = Node(view: self, inode: inode, type: .directory, parent: nil, name: FilePath([]), table: inodes)
+    let views = Node(view: self, inode: inode, type: .directory, parent: nil, name: viewsDirectory, table: inodes)
+    inode.state.withLock { $0.nodes += 2 }
+    fixed.withLock { $0 = Fixed(root: root, viewsDirectory: views) }
+  }
+
+  /// Lets go of what refers back to the view. Only when it is forgotten.
+  func tearDown() { fixed.withLock { $0 = Fixed() } }
+
+  /// One lookup more of the root or of the views' directory.
+  func lookedUp(_ node: Node) { table.withLock { _ in node.lookups += 1 } }
+
+  /// Whether the kernel knows nothing of this view any more.
+  var isForgotten: Bool {
+    let (root, views) = fixed.withLock { ($0.root, $0.viewsDirectory) }
+    return table.withLock { table in
+      table.nodes.isEmpty && table.replaced.isEmpty && root?.lookups ?? 0 == 0 && views?.lookups ?? 0 == 0
+    }
+  }
 
   var nodeCount: Int { table.withLock { $0.nodes.count } }
 

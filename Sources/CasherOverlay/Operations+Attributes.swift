@@ -9,7 +9,7 @@ extension Operations {
       guard let request = Request(request), let node = request.overlay.node(id) else { return }
       request.note(.getattr, node)
       request.answer { () throws(Errno) in
-        var status = node === request.overlay.viewsNode ? try request.overlay.viewsStatus() : try node.inode.status()
+        var status = node.isViewsDirectory ? try request.overlay.viewsStatus() : try node.inode.status()
         fuse_reply_attr(request.pointer, &status.raw, request.overlay.attributeTimeout(node))
       }
     }
@@ -31,7 +31,7 @@ extension Operations {
       request.note(.getxattr, node, name_)
       let overlay = request.overlay
       if name_ == Overlay.mountAttribute {
-        guard node.isDirectory, node !== overlay.viewsNode else { return request.fail(.noData) }
+        guard node.isDirectory, !node.isViewsDirectory else { return request.fail(.noData) }
         return request.reply(bytes: overlay.recorder.mountAnswer(for: node), size)
       }
       if node.view.isRecorded, !overlay.recorder.isIdle, name_.bytes.starts(with: "user.".utf8) {
@@ -98,7 +98,7 @@ extension Overlay {
   func setAttributes(
     of node: Node, _ wanted: stat, _ valid: Int32, _ handle: FileHandle?, _ request: Request
   ) throws(Errno) {
-    if node === viewsNode { throw .notPermitted }
+    if node.isViewsDirectory { throw .notPermitted }
     let actor = request.actor(node.view)
     let changes = Overlay.changes(wanted, valid)
     let isObserved = !recorder.isIdle

@@ -80,7 +80,7 @@ extension Operations {
 extension Overlay {
   /// Whether a name may be changed: the views' directory and what is in it may not.
   func checkName(_ name: FilePath, in parent: Node) throws(Errno) {
-    if parent === viewsNode || (parent.parent == nil && name == viewsDirectory) { throw .notPermitted }
+    if parent.isViewsDirectory || (parent.parent == nil && name == viewsDirectory) { throw .notPermitted }
   }
 
   /// What stands under a name now, before it goes.

@@ -73,7 +73,7 @@ extension Operations {
       guard let request = Request(request), let node = request.overlay.node(id), let info else { return }
       request.note(.opendir, node)
       request.answer { () throws(Errno) in
-        if node === request.overlay.viewsNode { throw .accessDenied }
+        if node.isViewsDirectory { throw .accessDenied }
         let descriptor = try node.inode.withDescriptor { directory throws(Errno) in
           try directory.open(".", O_RDONLY | O_DIRECTORY)
         }

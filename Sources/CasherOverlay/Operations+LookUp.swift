@@ -9,11 +9,17 @@ extension Overlay {
 
   /// Finds a name below a node and counts one lookup of it; nil when there is nothing of that name.
   func find(_ name: FilePath, in parent: Node) throws(Errno) -> (Node, FileStatus)? {
-    if parent === viewsNode {
+    if parent.isViewsDirectory {
       guard let view = view(token: name), let root = view.root else { return nil }
-      return (root, try root.inode.status())
+      let status = try root.inode.status()
+      view.lookedUp(root)
+      return (root, status)
     }
-    if name == viewsDirectory, parent.parent == nil { return (viewsNode, try viewsStatus()) }
+    if name == viewsDirectory, parent.parent == nil, let directory = parent.view.viewsNode {
+      let status = try viewsStatus()
+      parent.view.lookedUp(directory)
+      return (directory, status)
+    }
     let found = try parent.inode.withDescriptor { directory throws(Errno) in try directory.statusIfPresent(of: name) }
     guard let status = found else { return nil }
     return (enter(status, parent: parent, name: name), status)
@@ -43,17 +49,15 @@ extension Overlay {
   }
 
   func attributeTimeout(_ node: Node) -> Double {
-    node.view.isMain ? (node === viewsNode ? 0 : configuration.timeout) : Overlay.forEver
+    node.view.isMain ? (node.isViewsDirectory ? 0 : configuration.timeout) : Overlay.forEver
   }
 
   /// In a recorded view each use of a file's name has to be seen; directories stay known for the length of the run.
   private func entryTimeout(_ node: Node) -> Double {
-    if node === viewsNode { return 0 }
+    if node.isViewsDirectory { return 0 }
     if node.view.isMain { return configuration.timeout }
     return node.isDirectory ? Overlay.forEver : 0
   }
-
-  func refuse(_ node: Node) -> Bool { node === viewsNode }
 }
 
 extension Operations {
@@ -72,7 +76,7 @@ extension Operations {
         if let (node, status) = found {
           var entry = overlay.entry(node, status)
           if fuse_reply_entry(request.pointer, &entry) != 0 { overlay.forget(node, 1) }
-        } else if parent.view.isMain, parent !== overlay.viewsNode {
+        } else if parent.view.isMain, !parent.isViewsDirectory {
           var entry = fuse_entry_param()
           entry.entry_timeout = overlay.configuration.timeout
           fuse_reply_entry(request.pointer, &entry)
@@ -107,14 +111,11 @@ extension Operations {
 }
 
 extension Overlay {
-  func forget(_ node: Node, _ count: UInt64) {
-    if node === viewsNode || node === node.view.root { return }
-    node.view.forget(node, count)
-  }
+  func forget(_ node: Node, _ count: UInt64) { node.view.forget(node, count) }
 
   /// The views' directory and the roots in it are no part of the tree.
   func isHidden(_ node: Node?) -> Bool {
     guard let node else { return false }
-    return node === viewsNode || node.parent == nil
+    return node.isViewsDirectory || node.parent == nil
   }
 }

@@ -32,7 +32,6 @@ public final class Overlay: Sendable {
   let recorder: any Recorder
   let inodes: InodeTable
   let mainView: View
-  let viewsNode: Node
   let notifier = Notifier()
   let locks = LockTable()
   let counts = RequestCounters()
@@ -69,10 +68,7 @@ public final class Overlay: Sendable {
     rootInode = Inode(root: rootDescriptor, key: status.key, pool: inodes.pool)
     rootInode.state.withLock { $0.nodes = 1 << 20 }  // never released
     mainView = View(token: FilePath([]), attachment: nil)
-    mainView.setRoot(
-      Node(view: mainView, inode: rootInode, type: .directory, parent: nil, name: FilePath([]), table: inodes))
-    viewsNode = Node(
-      view: mainView, inode: rootInode, type: .directory, parent: nil, name: viewsDirectory, table: inodes)
+    mainView.setUp(rootInode, viewsDirectory, inodes)
   }
 
   private static func describe(_ error: Errno, _ directory: FilePath) -> OverlayError {
@@ -203,9 +199,7 @@ public final class Overlay: Sendable {
   /// A new view, reached as `viewsDirectory/token` below any view's root.
   public func makeView(token: FilePath, attachment: (any AnyObject & Sendable)?) -> View {
     let view = View(token: token, attachment: attachment)
-    view.setRoot(
-      Node(view: view, inode: rootInode, type: .directory, parent: nil, name: FilePath([]), table: inodes))
-    rootInode.state.withLock { $0.nodes += 1 }
+    view.setUp(rootInode, viewsDirectory, inodes)
     views.withLock { $0[token] = view }
     return view
   }
@@ -215,7 +209,7 @@ public final class Overlay: Sendable {
   /// Takes the view out of the views' directory. Processes still in it keep working.
   public func retire(_ view: View) {
     views.withLock { $0[view.token] = nil }
-    notifier.invalidate(view.token, in: viewsNode)
+    for other in allViews { if let directory = other.viewsNode { notifier.invalidate(view.token, in: directory) } }
     retired.withLock { $0.append(view) }
   }
 
@@ -224,10 +218,12 @@ public final class Overlay: Sendable {
 
   /// Every view that the kernel may know nodes of.
   var allViews: [View] {
-    let old = retired.withLock { retired -> [View] in
-      retired.removeAll { $0.nodeCount == 0 }
-      return retired
+    let (old, forgotten) = retired.withLock { retired -> ([View], [View]) in
+      let forgotten = retired.filter { $0.isForgotten }
+      if !forgotten.isEmpty { retired.removeAll { view in forgotten.contains { $0 === view } } }
+      return (retired, forgotten)
     }
+    for view in forgotten { view.tearDown() }
     return [mainView] + views.withLock { Array($0.values) } + old
   }
 
