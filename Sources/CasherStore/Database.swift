@@ -50,10 +50,14 @@ final class Database: Sendable {
     }
   }
 
-  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws; `onFailure`
-  /// is then called before the lock is given up where that is still possible (a failed commit may have lost it).
+  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws.
+  ///
+  /// `onSuccess` is called after the commit, `onFailure` when it came to a transaction and failed; in both no other
+  /// thread of this process is in a transaction, and in `onFailure` no other process either when it gets true (a commit
+  /// that failed may have lost the lock already).
   func write<Result>(
-    onFailure: () -> Void = {}, _ body: (Connection) throws(StoreError) -> Result
+    onSuccess: () -> Void = {}, onFailure: (_ isLocked: Bool) -> Void = { _ in },
+    _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
     try writer.withLock { connection throws(StoreError) in
       guard let connection else { throw StoreError(.readOnly, directory) }
@@ -62,12 +66,11 @@ final class Database: Sendable {
         let result = try body(connection)
         try connection.run("COMMIT")
         if connection.pagesInLog > Database.longLog { hasLongLog.store(true, ordering: .relaxed) }
+        onSuccess()
         return result
       } catch {
-        if connection.isInTransaction {
-          onFailure()
-          try? connection.run("ROLLBACK")
-        }
+        onFailure(connection.isInTransaction)
+        if connection.isInTransaction { try? connection.run("ROLLBACK") }
         throw error
       }
     }

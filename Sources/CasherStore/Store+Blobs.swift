@@ -62,11 +62,12 @@ extension Store {
 
   /// The whole content; throws `.tooLarge` for more than `limit` bytes.
   public func blobBytes(_ digest: Digest, limit: Int64 = 1 << 30) throws(StoreError) -> [UInt8] {
+    if let size = try blobSize(digest), size > limit {
+      let path = directory.appending(StoreLayout.path("blobs", digest))
+      throw StoreError(.tooLarge, path, detail: "\(size) bytes, \(limit) at most")
+    }
     if let blob = pending.withLock({ $0.blobs[digest] }), blob.form == .inline { return blob.data }
     if let row = try find(digest) {
-      guard row.size <= limit else {
-        throw StoreError(.tooLarge, path(row), detail: "\(row.size) bytes, \(limit) at most")
-      }
       if row.form == .inline { return try inlineContent(row) }
     }
     let file = try openBlob(digest)

@@ -27,7 +27,7 @@ extension Store {
     maxBytes: Int64? = nil, olderThan: Int64? = nil, dryRun: Bool = false
   ) throws(StoreError) -> EvictionReport {
     if options.isReadOnly { throw StoreError(.readOnly, directory) }
-    try writePending()
+    try? writePending()  // what cannot be written now is kept, or its loss is told to whom it concerns
     var eviction = Eviction(store: self, maxBytes: maxBytes, olderThan: olderThan)
     eviction.report.isDryRun = dryRun
     if dryRun {
@@ -39,10 +39,15 @@ extension Store {
       return eviction.report
     }
     let before = try database.read { connection throws(StoreError) in try Totals(connection) }
-    while try database.write({ connection throws(StoreError) in try eviction.step(connection) }) {
-      try processRemovals()
+    try shrinking { () throws(StoreError) in
+      while true {
+        var next = eviction
+        let goesOn = try database.write { connection throws(StoreError) in try next.step(connection) }
+        eviction = next
+        try processRemovals()
+        if !goesOn { return }
+      }
     }
-    try processRemovals()
     try database.read { connection throws(StoreError) in try eviction.close(before, connection) }
     if eviction.report.freedBytes > 0 {
       try? database.maintain { connection throws(StoreError) in
@@ -50,6 +55,15 @@ extension Store {
       }
     }
     return eviction.report
+  }
+
+  /// Does what gives space back, and once more with the reserve given up where the disk is too full even for that.
+  func shrinking(_ body: () throws(StoreError) -> Void) throws(StoreError) {
+    do throws(StoreError) { try body() } catch {
+      guard error.code == .noSpace, layout.releaseReserve() else { throw error }
+      defer { layout.makeReserve() }
+      try body()
+    }
   }
 
   /// Makes room when more is stored than the limit allows, down to 95 % of it, so that not every insertion evicts.
@@ -118,7 +132,9 @@ extension Store {
       try database.write { connection throws(StoreError) in
         for path in try connection.all("SELECT path FROM removals LIMIT 64", map: { FilePath($0.bytes(0)) }) {
           do throws(Errno) { try layout.root.remove(path) } catch {
-            guard error == .noSuchFile else { throw StoreError(error, directory.appending(path)) }
+            // What is gone is gone; what will never go, such as a directory someone put there, is left to `verify`.
+            let isFinal: [Errno] = [.noSuchFile, .notDirectory, .isDirectory, .notPermitted, .accessDenied]
+            guard isFinal.contains(error) else { throw StoreError(error, directory.appending(path)) }
           }
           try connection.run("DELETE FROM removals WHERE path = ?", .bytes(path.bytes))
         }

@@ -64,7 +64,7 @@ extension Store {
     let place = copyPath(row)
     var isPlaced = false
     let now = Clock.now()
-    try database.write(onFailure: { if isPlaced { layout.discard(place) } }) { connection throws(StoreError) in
+    try database.write(onFailure: { if $0 && isPlaced { layout.discard(place) } }) { connection throws(StoreError) in
       guard let present = try BlobRow.find(row.digest, connection), present.id == row.id else {
         return layout.discard(name)
       }

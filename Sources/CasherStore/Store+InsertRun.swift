@@ -46,11 +46,14 @@ extension Store {
   /// Removes a run and the blobs that only it named; false when there is none.
   @discardableResult
   public func remove(run id: Digest) throws(StoreError) -> Bool {
-    let isRemoved = try database.write { connection throws(StoreError) in
-      guard let row = try connection.first("SELECT seq FROM runs WHERE id = ?", .digest(id), map: { $0.integer(0) })
-      else { return false }
-      try removeUnnamed(try removeRun(row, connection), connection)
-      return true
+    var isRemoved = false
+    try shrinking { () throws(StoreError) in
+      isRemoved = try database.write { connection throws(StoreError) in
+        guard let row = try connection.first("SELECT seq FROM runs WHERE id = ?", .digest(id), map: { $0.integer(0) })
+        else { return false }
+        try removeUnnamed(try removeRun(row, connection), connection)
+        return true
+      }
     }
     if isRemoved { try processRemovals() }
     return isRemoved

@@ -22,7 +22,9 @@ public final class Store: Sendable {
   /// damaged, not writable, or on a filesystem that does not lock.
   public static func open(at path: FilePath, options: StoreOptions = StoreOptions()) throws(StoreError) -> Store {
     try StoreLayout.open(path, options) { layout throws(StoreError) in
-      Store(layout: layout, database: try Database(directory: path, options: options), options: options)
+      let database = try Database(directory: path, options: options)
+      if !options.isReadOnly { layout.makeReserve() }
+      return Store(layout: layout, database: database, options: options)
     }
   }
 

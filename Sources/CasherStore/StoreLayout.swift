@@ -10,6 +10,7 @@ import Synchronization
 ///     tmp/<random>/    files in the making, one directory for each open store
 ///     mounts/<id>/     what belongs to one mount
 ///     lock             held while a store is being opened
+///     reserve          space to be given up when the disk is full and rows are to be removed
 final class StoreLayout: Sendable {
   let directory: FilePath
   /// The store's directory, for all calls relative to it.
@@ -22,7 +23,7 @@ final class StoreLayout: Sendable {
 
   private static let names: [FilePath] = ["blobs", "inflated", "tmp", "mounts"]
   private static let known: [FilePath] =
-    names + databaseFiles + ["lock", "casher.sqlite.damaged", "lost+found"]
+    names + databaseFiles + ["lock", "reserve", "casher.sqlite.damaged", "lost+found"]
   /// The database and what SQLite may put beside it.
   static let databaseFiles: [FilePath] = [
     "casher.sqlite", "casher.sqlite-wal", "casher.sqlite-shm", "casher.sqlite-journal",
@@ -109,6 +110,19 @@ final class StoreLayout: Sendable {
 
   /// Removes a file that may be gone already; failing leaves an orphan, which `verify` finds.
   func discard(_ path: FilePath) { try? root.remove(path) }
+
+  /// Bytes of log that removing some runs may take.
+  private static let reserveSize: Int64 = 1 << 20
+
+  /// Sets space aside, as far as there is some: removing rows takes log before it gives anything back.
+  func makeReserve() {
+    guard let file = try? root.open("reserve", O_WRONLY | O_CREAT | O_EXCL, mode: 0o600) else { return }
+    defer { file.close() }
+    if (try? file.allocate(size: StoreLayout.reserveSize)) == nil { discard("reserve") }
+  }
+
+  /// Gives the space up; false when there was none.
+  func releaseReserve() -> Bool { (try? root.remove("reserve")) != nil }
 
   // MARK: making
 

@@ -170,7 +170,7 @@ import Testing
     let place = try TemporaryStore()
     try place.open().close()
     let lookups = [
-      "SELECT p.body FROM variants v JOIN path_sets p ON p.id = v.path_set WHERE v.weak = ? ORDER BY v.used DESC LIMIT 1",
+      "SELECT p.id FROM variants v JOIN path_sets p ON p.id = v.path_set WHERE v.weak = ? ORDER BY v.used DESC LIMIT 1",
       "SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set WHERE r.id = ?",
       "SELECT r.* FROM runs r JOIN path_sets p ON p.id = r.path_set WHERE r.weak = ? ORDER BY r.used DESC LIMIT 1",
       "SELECT r.* FROM runs r JOIN path_sets p ON p.id = r.path_set ORDER BY r.created DESC, r.seq DESC LIMIT 1",
