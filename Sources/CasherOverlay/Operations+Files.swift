@@ -214,7 +214,8 @@ extension Overlay {
   ) throws(Errno) {
     try checkName(name, in: parent)
     let flags = info.pointee.flags
-    let kind = MadeKind.file(exclusive: flags & O_EXCL != 0, permissions: UInt32(mode) & 0o7777)
+    let kind = MadeKind.file(
+      exclusive: flags & O_EXCL != 0, truncates: flags & O_TRUNC != 0, permissions: UInt32(mode) & 0o7777)
     let actor = request.actor(parent.view)
     let isObserved = !recorder.isIdle
     if isObserved { recorder.willMake(kind, name, in: parent, by: actor) }
