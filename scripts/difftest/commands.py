@@ -147,5 +147,5 @@ class Generator:
         if "links" not in self.without:
             choices += [b"ln -f " + p + b" " + self.p()]
         if "symlinks" not in self.without:
-            choices += [b"ln -sfn " + self.pick(b"a", b"b", b"D", b"nowhere", b"../a") + b" " + p]
+            choices += [b"ln -sfn " + self.pick(b"a", b"b", b"D", b"nowhere", b"./a") + b" " + p]
         return self.random.choice(choices)
