@@ -6,8 +6,8 @@ import CasherSystem
 enum BytecodeCache {
   private static let directory: FilePath = "__pycache__"
 
-  /// Whether a path has the name of a bytecode cache.
-  static func isName(_ path: FilePath) -> Bool { source(of: path) != nil }
+  /// Whether a path has the name of a bytecode cache, or of the directory that they are in.
+  static func isName(_ path: FilePath) -> Bool { path.lastComponent == directory || source(of: path) != nil }
 
   /// The source that a bytecode cache belongs to: `d/__pycache__/m.cpython-311.pyc` is that of `d/m.py`.
   static func source(of path: FilePath) -> FilePath? {
@@ -24,6 +24,7 @@ enum BytecodeCache {
   /// one that does not fit, and one that fits and was written after the source last changed. Not so for one that Python
   /// is told not to check, nor for one that fits by time and size although the source was changed after it was written.
   static func isChecked(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
+    if path.lastComponent == directory { return status.type == .directory }
     guard status.type == .regular, let source = source(of: path), let header = header(of: path, in: tree) else {
       return false
     }

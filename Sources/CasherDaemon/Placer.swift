@@ -64,7 +64,9 @@ struct Placer {
   private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
     var result: [FilePath: Touched.Facets] = [:]
     for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
-      result[condition.observation.path, default: []].formUnion(RunRecorder.facets(condition.observation.facet))
+      let facets = condition.observation.facet == .entry && !condition.isDecisive
+        ? .made : RunRecorder.facets(condition.observation.facet)
+      result[condition.observation.path, default: []].formUnion(facets)
     }
     for observation in record.observations where observation.facet == .entry || observation.facet == .bytecode {
       result[observation.path, default: []].formUnion(.content)
@@ -81,6 +83,7 @@ struct Placer {
           recorder.replayObserves(observation, value: value)
         }
         for condition in record.conditions {
+          if condition.observation.isInside, !condition.isDecisive { continue }
           if condition.observation.isInside {
             recorder.replayObserves(condition.observation, value: condition.before)
           } else {

@@ -94,7 +94,10 @@ extension RunRecorder {
       observe(touched, exclusive ? .probed : .ownership)
       if exclusive { touched.isNewInode = true }
       if !exclusive, !truncates, !touched.isProduced { touched.mayExtend = true }
-    default:
+    case .directory:
+      observe(touched, .made)
+      touched.isNewInode = true
+    case .symlink, .link, .node:
       observe(touched, .probed)
       touched.isNewInode = true
     }

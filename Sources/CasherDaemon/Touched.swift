@@ -36,6 +36,8 @@ final class Touched {
     static let kind = Facets(rawValue: 8)
     /// Renamed onto.
     static let replaceable = Facets(rawValue: 16)
+    /// A directory was made: that nothing was there.
+    static let made = Facets(rawValue: 32)
   }
 
   let key: EntryKey
