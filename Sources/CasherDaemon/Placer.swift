@@ -172,7 +172,8 @@ struct Placer {
     _ output: Output, _ digest: Digest, inPlace: Bool, _ name: FilePath, _ parent: FileDescriptor,
     _ present: FileStatus?, _ caller: Caller, _ time: Int64
   ) throws(Errno) {
-    if let present, BytecodeCache.isName(output.path), BytecodeCache.isChecked(output.path, present, in: tree) { return }
+    // One that Python goes on using is no worse than the recorded one, which may be for another time of the source.
+    if let present, BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return }
     let modified = output.modified ?? time
     if let present, present.type == .regular, present.permissions == output.permissions,
       digester.remembered(present) == digest, overlay.inode(for: present.key)?.writableHandles ?? 0 == 0,

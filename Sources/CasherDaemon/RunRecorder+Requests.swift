@@ -9,6 +9,7 @@ extension RunRecorder {
   func lookedUp(_ name: FilePath, in directory: DirectoryReference, status: FileStatus?, by thread: Int32) {
     let touched = touch(directory, name, status: .some(status))
     if touched.isProduced { return }
+    if touched.isCheckedBytecode, !BytecodeCache.isPython(thread: thread) { touched.isCheckedBytecode = false }
     if status?.type == .directory {
       observe(touched, .probed)
       return
