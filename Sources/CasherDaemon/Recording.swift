@@ -37,6 +37,8 @@ private struct PathState {
   var mayExtend = false
   var changesAttributes = false
   var isNewInode = false
+  /// The run changed the file through another of its names.
+  var isChangedElsewhere = false
 }
 
 private struct RecordingBuilder {
@@ -60,6 +62,7 @@ private struct RecordingBuilder {
       guard touched.isObserved else { continue }
       let present = recorder.presentPath(of: touched.key)
       if let original = touched.path {
+        defer { if recorder.isChangedElsewhere(touched) { paths[original]?.isChangedElsewhere = true } }
         merge(original, touched, wasThere: true)
         if touched.isProduced, let present, present != original {
           merge(present, arrivalOf: touched)
@@ -120,7 +123,7 @@ private struct RecordingBuilder {
       if state.mayExtend { paths[path]?.facets.formUnion(isEmpty ? .probed : .content) }
     }
     for (path, state) in paths {
-      if state.isProduced { try condition(path, state) } else { try observe(path, state) }
+      if state.isProduced || state.isChangedElsewhere { try condition(path, state) } else { try observe(path, state) }
     }
     addListings()
     addIdentities()
@@ -251,7 +254,7 @@ private struct RecordingBuilder {
   /// Which of the files with several names that the run looked at were one.
   private mutating func addIdentities() {
     var linked: [FilePath: InodeKey] = [:]
-    for (path, state) in paths where !state.facets.isDisjoint(with: [.probed, .content]) {
+    for (path, state) in paths {
       if let status = state.before.status, status.type == .regular, status.links > 1 { linked[path] = status.key }
     }
     let names = linked.keys.sorted()
