@@ -166,3 +166,6 @@ int casher_removexattr_fd(int fd, const char *name) {
   return removexattr(path, name);
 }
 uint64_t casher_makedev(uint32_t major, uint32_t minor) { return makedev(major, minor); }
+int casher_memmem(const void *bytes, size_t size, const void *sought, size_t soughtSize) {
+  return memmem(bytes, size, sought, soughtSize) != NULL;
+}
