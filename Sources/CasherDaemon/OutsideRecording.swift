@@ -120,7 +120,10 @@ struct OutsideRecording {
         path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
         modified: produced.contains(.timeSet) ? now.modified : nil))
     let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
-    if wasMissing {
+    if wasMissing, now.type == .regular, now.size > 0, produced.isDisjoint(with: [.truncated, .madeNew, .replaced]) {
+      // Who appends to a file would have appended to what was there.
+      observations[Observation(path: path, facet: .entry)] = .absent
+    } else if wasMissing {
       add(path, wasProbed ? .entry : .ownership, before: .absent, isDecisive: observed.contains(.missing))
     } else if isReplaced {
       add(path, .replaceable, before: .notDirectory, isDecisive: false)
