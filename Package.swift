@@ -39,6 +39,7 @@ let package = Package(
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
     .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
+    .testTarget(name: "CasherOverlayTests", dependencies: ["CasherOverlay", "CasherSystem"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],
   swiftLanguageModes: [.v6]

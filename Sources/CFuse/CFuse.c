@@ -1,1 +1,167 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
 #include "CFuse.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+// From the kernel's include/uapi/linux/fuse.h, version 7.40; older headers lack some of it.
+struct out_header {
+  uint32_t len;
+  int32_t error;
+  uint64_t unique;
+};
+struct in_header {
+  uint32_t len, opcode;
+  uint64_t unique, nodeid;
+  uint32_t uid, gid, pid;
+  uint16_t total_extlen, padding;
+};
+struct init_in {
+  uint32_t major, minor, max_readahead, flags, flags2, unused[11];
+};
+struct init_out {
+  uint32_t major, minor, max_readahead, flags;
+  uint16_t max_background, congestion_threshold;
+  uint32_t max_write, time_gran;
+  uint16_t max_pages, map_alignment;
+  uint32_t flags2, max_stack_depth;
+  uint16_t request_timeout, unused[11];
+};
+struct open_out {
+  uint64_t fh;
+  uint32_t open_flags;
+  int32_t backing_id;
+};
+struct backing_map {
+  int32_t fd;
+  uint32_t flags;
+  uint64_t padding;
+};
+_Static_assert(sizeof(struct in_header) == 40 && sizeof(struct out_header) == 16, "");
+_Static_assert(sizeof(struct init_out) == 64 && sizeof(struct open_out) == 16, "");
+
+enum { OPCODE_INIT = 26, FIRST_MINOR_WITH_PASSTHROUGH = 40 };
+#define INIT_EXT (1u << 30)
+#define HANDLE_KILLPRIV_V2 (1u << 28)
+#define INIT2_PASSTHROUGH (1u << (37 - 32))
+#define OPEN_KEEP_CACHE (1u << 1)
+#define OPEN_PASSTHROUGH (1u << 7)
+#define DEVICE_BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define DEVICE_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static __thread int next_backing;
+
+void cfuse_pass_next_open(int id) { next_backing = id; }
+
+static ssize_t read_request(int fd, void *buffer, size_t size, void *data) {
+  struct cfuse_context *context = data;
+  ssize_t count = read(fd, buffer, size);
+  if (!context->init_unique && count >= (ssize_t)(sizeof(struct in_header) + 16)) {
+    const struct in_header *header = buffer;
+    const struct init_in *init = (const void *)(header + 1);
+    if (header->opcode == OPCODE_INIT && init->major == 7) {
+      context->init_unique = header->unique;
+      context->offered = init->flags;
+      if (init->flags & INIT_EXT && count >= (ssize_t)(sizeof *header + sizeof *init))
+        context->offered |= (uint64_t)init->flags2 << 32;
+    }
+  }
+  return count;
+}
+
+static void patch_init(struct cfuse_context *context, struct init_out *reply) {
+  if (context->wants_killpriv && context->offered & HANDLE_KILLPRIV_V2) {
+    reply->flags |= HANDLE_KILLPRIV_V2;
+    context->has_killpriv = 1;
+  }
+  if (context->wants_passthrough && context->offered >> 32 & INIT2_PASSTHROUGH) {
+    reply->flags |= INIT_EXT;
+    reply->flags2 |= INIT2_PASSTHROUGH;
+    reply->max_stack_depth = context->stack_depth;
+    if (reply->minor < FIRST_MINOR_WITH_PASSTHROUGH) reply->minor = FIRST_MINOR_WITH_PASSTHROUGH;
+    context->has_passthrough = 1;
+  }
+}
+
+static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
+  struct cfuse_context *context = data;
+  struct out_header *header = parts[0].iov_base;
+  int is_init = 0;
+  if (!context->is_initialized && count == 2 && header->unique == context->init_unique &&
+      context->init_unique != 0) {
+    is_init = 1;
+    if (header->error == 0 && parts[1].iov_len == sizeof(struct init_out)) patch_init(context, parts[1].iov_base);
+  }
+  if (next_backing > 0 && count == 2 && header->unique != 0) {
+    if (header->error == 0 && parts[1].iov_len >= sizeof(struct open_out)) {
+      struct open_out *reply = (void *)((char *)parts[1].iov_base + parts[1].iov_len - sizeof(struct open_out));
+      reply->open_flags = (reply->open_flags | OPEN_PASSTHROUGH) & ~OPEN_KEEP_CACHE;
+      reply->backing_id = next_backing;
+    }
+    next_backing = 0;
+  }
+  ssize_t written = writev(fd, parts, count);
+  if (is_init) __atomic_store_n(&context->is_initialized, 1, __ATOMIC_RELEASE);
+  return written;
+}
+
+static ssize_t splice_pages(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *data) {
+  (void)data;
+  return splice(in, inOffset, out, outOffset, size, flags);
+}
+
+int cfuse_install(struct fuse_session *session, int fd) {
+  const struct fuse_custom_io io = {
+      .writev = write_reply, .read = read_request, .splice_receive = splice_pages, .splice_send = splice_pages};
+  return fuse_session_custom_io(session, &io, fd);
+}
+
+void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection) {
+  // Set-id bits are cleared by the kernel (it sends a SETATTR), or as HANDLE_KILLPRIV_V2 tells, which libfuse may not
+  // know: never by the older HANDLE_KILLPRIV, which leaves writes that the daemon does not see uncleared.
+  connection->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+  (void)context;
+}
+
+int cfuse_backing_open(struct fuse_session *session, int fd) {
+  struct backing_map map = {.fd = fd};
+  int id = ioctl(fuse_session_fd(session), DEVICE_BACKING_OPEN, &map);
+  return id < 0 ? -errno : id;
+}
+
+void cfuse_backing_close(struct fuse_session *session, int id) {
+  uint32_t number = (uint32_t)id;
+  ioctl(fuse_session_fd(session), DEVICE_BACKING_CLOSE, &number);
+}
+
+int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle) {
+  struct fuse_loop_config *config = fuse_loop_cfg_create();
+  if (!config) return -ENOMEM;
+  fuse_loop_cfg_set_clone_fd(config, 1);
+  fuse_loop_cfg_set_max_threads(config, threads);
+  fuse_loop_cfg_set_idle_threads(config, idle);
+  int result = fuse_session_loop_mt(session, config);
+  fuse_loop_cfg_destroy(config);
+  return result;
+}
+
+static void (*log_handler)(const char *message);
+
+static void log_message(enum fuse_log_level level, const char *format, va_list arguments) {
+  (void)level;
+  char message[1024];
+  vsnprintf(message, sizeof message, format, arguments);
+  if (log_handler) log_handler(message);
+}
+
+void cfuse_set_log(void (*handler)(const char *message)) {
+  log_handler = handler;
+  fuse_set_log_func(log_message);
+}

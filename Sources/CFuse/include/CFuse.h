@@ -1,1 +1,39 @@
+// libfuse's low-level interface, and what libfuse before 3.17 does not carry: passthrough of open files to lower, and
+// the kernel's own clearing of set-id bits.
 #pragma once
+#define FUSE_USE_VERSION 314
+#include <fuse3/fuse_lowlevel.h>
+#include <stdint.h>
+
+// One session's side of what is done below libfuse. It is the session's user data.
+struct cfuse_context {
+  // The object the requests are for.
+  void *owner;
+  // What is asked of the kernel when it offers it.
+  int wants_passthrough, wants_killpriv;
+  // How many stacked filesystems lower may be made of: 1, or 2 when lower is itself stacked (overlayfs).
+  uint32_t stack_depth;
+  // What the kernel granted; valid once is_initialized is set.
+  int has_passthrough, has_killpriv;
+  int is_initialized;
+  uint64_t init_unique;
+  uint64_t offered;
+};
+
+// Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
+int cfuse_install(struct fuse_session *session, int fd);
+// Called by INIT's handler, so that a libfuse that carries passthrough itself asks for it.
+void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection);
+
+// Registers `fd`, which may be O_PATH, as a file that the kernel reads and writes by itself: its id, or -errno.
+int cfuse_backing_open(struct fuse_session *session, int fd);
+void cfuse_backing_close(struct fuse_session *session, int id);
+// The next reply to OPEN or CREATE of the calling thread lets the kernel use the backing file; 0 takes it back.
+void cfuse_pass_next_open(int id);
+
+// fuse_session_loop_mt with a descriptor of its own for each thread, which are at most `threads`, `idle` of them kept.
+// Returns 0 after an unmount or fuse_session_exit, else -errno.
+int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle);
+
+// A message of libfuse goes to `handler` instead of standard error; to be set before any session is made.
+void cfuse_set_log(void (*handler)(const char *message));

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "CLinuxOverlay.h"
 
 int casher_open(const char *path, int flags, mode_t mode);
 int casher_openat(int dir, const char *path, int flags, mode_t mode);

@@ -1,0 +1,79 @@
+import CasherSystem
+import Glibc
+
+/// One inode of lower, shared by all views.
+///
+/// Lower is reached through an O_PATH descriptor that the pool may close at any time while nobody uses it; then it is
+/// opened again by a name at which the inode was last seen, and checked to be the same inode.
+public final class Inode: @unchecked Sendable {  // mutable fields: under the table's shard lock, or the pool's (below)
+  /// Lower's device and inode number.
+  public let key: InodeKey
+  let table: InodeTable
+  /// Low bits of the birth time: tells an inode from a later one that was given the same number.
+  let birth: UInt32
+  let type: FileType
+  /// Root and the views' directory are never reached by name, and their descriptor is not the pool's.
+  let role: Role
+
+  enum Role: UInt8 { case ordinary, root, viewsDirectory }
+
+  // Under the lock of the table's shard.
+  var next: Unmanaged<Inode>?
+  var firstNode: Unmanaged<Node>?
+  /// Of a directory alone, which has one name; other inodes' names are their nodes'.
+  var place: Place?
+  /// Nodes, open handles and places that need this inode to be found in the table.
+  var pins: Int32 = 0
+  var openHandles: Int32 = 0
+  var openWriters: Int32 = 0
+  var isListed = false
+
+  // Under the pool's lock.
+  var slot: Int32 = -1
+  var ticket: UInt32 = 0
+  /// How often `DescriptorPool.hold` keeps the descriptor open: open files, and an inode without a name.
+  var isOrphan = false
+
+  init(key: InodeKey, birth: UInt32, type: FileType, role: Role = .ordinary, table: InodeTable) {
+    self.key = key
+    self.birth = birth
+    self.type = type
+    self.role = role
+    self.table = table
+  }
+
+  deinit {
+    if slot >= 0 { table.pool.discard(slot: slot, ticket: ticket) }
+    place?.name.free()
+  }
+
+  public var isDirectory: Bool { type == .directory }
+
+  /// How many handles are open for writing, in all views; each counts until its RELEASE, after the last close and
+  /// munmap.
+  public var writableHandles: Int { table.withLock(of: key) { Int(openWriters) } }
+
+  /// Calls `body` with an O_PATH descriptor of lower that is valid for the call. Throws ESTALE when the inode is no
+  /// longer where it was last seen.
+  public func withDescriptor<Result>(
+    _ body: (FileDescriptor) throws(Errno) -> Result
+  ) throws(Errno) -> Result {
+    let descriptor = try table.pool.acquire(self)
+    defer { table.pool.release(self) }
+    return try body(descriptor)
+  }
+
+  /// A descriptor of lower, open for reading, which the caller closes.
+  public func openForReading() throws(Errno) -> FileDescriptor {
+    try withDescriptor { descriptor throws(Errno) in try descriptor.openAgain(O_RDONLY | O_NONBLOCK) }
+  }
+
+  /// What lower tells of the inode now.
+  public func status() throws(Errno) -> FileStatus {
+    try withDescriptor { descriptor throws(Errno) in try descriptor.status() }
+  }
+
+  static func birthBits(_ nanoseconds: Int64) -> UInt32 {
+    UInt32(truncatingIfNeeded: nanoseconds) ^ UInt32(truncatingIfNeeded: nanoseconds >> 32)
+  }
+}

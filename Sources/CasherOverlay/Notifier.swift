@@ -1,0 +1,95 @@
+import CFuse
+import CasherSystem
+
+/// Tells the kernel what it must no longer believe, from one thread of its own.
+///
+/// A notification may wait for locks that the kernel holds during a request, so it must never be sent by a thread that
+/// serves requests, nor under a lock that such a thread takes.
+final class Notifier: Sendable {
+  enum Notice: Sendable {
+    /// A name of a directory, found or missing, and the directory's attributes.
+    case entry(Node, FilePath)
+    case attributes(Node)
+    /// Attributes and cached content from `offset` on, `length` bytes (0: to the end).
+    case content(Node, offset: Int64, length: Int64)
+  }
+
+  private struct State {
+    var queue: [Notice] = []
+    var queued: UInt64 = 0
+    var sent: UInt64 = 0
+    var isEnded = false
+  }
+
+  private let state = Monitor(State())
+
+  func send(_ notice: Notice) {
+    state.update { state in
+      guard !state.isEnded else { return }
+      state.queue.append(notice)
+      state.queued += 1
+    }
+  }
+
+  func send(_ notices: [Notice]) {
+    if notices.isEmpty { return }
+    state.update { state in
+      guard !state.isEnded else { return }
+      state.queue += notices
+      state.queued += UInt64(notices.count)
+    }
+  }
+
+  /// Waits until everything that was queued before the call has been sent.
+  func flush() {
+    let target = state.withLock { $0.queued }
+    _ = state.wait { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
+  }
+
+  /// Sends what is queued, and what comes, until `end`. To be called on a thread of its own.
+  func run(_ session: Session) {
+    while true {
+      let notices = state.wait { state -> [Notice]? in
+        if state.isEnded { return [] }
+        if state.queue.isEmpty { return nil }
+        defer { state.queue = [] }
+        return state.queue
+      }
+      guard let notices, !notices.isEmpty else { return }
+      for notice in notices { send(notice, through: session) }
+      state.update { $0.sent += UInt64(notices.count) }
+    }
+  }
+
+  func end() {
+    state.update { state in
+      state.isEnded = true
+      state.queue = []
+    }
+  }
+
+  /// ENOENT, that the kernel does not have the node or the name, is as good as success.
+  private func send(_ notice: Notice, through session: Session) {
+    switch notice {
+    case .entry(let node, let name):
+      name.withCString {
+        _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
+      }
+      // The kernel forgets a directory's attributes with a name only if it had the name.
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .attributes(let node):
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .content(let node, let offset, let length):
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, off_t(offset), off_t(length))
+    }
+  }
+}
+
+extension Node {
+  /// The node id: the main view's root has FUSE's own, every other node its address, which no other object has while
+  /// the kernel has not forgotten it.
+  var identifier: fuse_ino_t {
+    if isRoot && view.isMain { return fuse_ino_t(FUSE_ROOT_ID) }
+    return fuse_ino_t(UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque()))
+  }
+}

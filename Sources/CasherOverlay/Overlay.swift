@@ -1,0 +1,313 @@
+import CFuse
+import CasherSystem
+import Glibc
+import Synchronization
+
+/// A directory mounted over itself: one tree, seen through the main view and through the views of runs.
+public final class Overlay: Sendable {
+  public let configuration: Configuration
+  /// The mounted directory, absolute and without symlinks.
+  public let directory: FilePath
+  /// Lower's root (O_PATH), opened before the mount.
+  public let rootDescriptor: FileDescriptor
+  public let mainView = View(token: FilePath([]), attachment: nil)
+  let recorder: any Recorder
+  let table: InodeTable
+  let rootInode: Inode
+  let viewsInode: Inode
+  let mainRoot: Node
+  let notifier = Notifier()
+  let locks = LockTable()
+  let requests = Counters()
+  /// Whether requests are carried out as the user who makes them.
+  let switchesUsers: Bool
+  let viewsCName: EntryName
+  private let views = Mutex<[FilePath: View]>([:])
+  private let life = Monitor(Life())
+  private let connection: Connection
+  private let deviceNumber = Atomic<UInt64>(0)
+
+  private struct Life {
+    var isMounted = false
+    var loopThread: ThreadReference?
+    var isStopping = false
+    var end: EndReason?
+  }
+
+  /// Holds the session while there is one. A box of its own, because the descriptor pool needs it too.
+  final class Connection: Sendable {
+    private let session = Mutex<Session?>(nil)
+    var current: Session? {
+      get { session.withLock { $0 } }
+      set { session.withLock { $0 = newValue } }
+    }
+  }
+
+  /// Opens lower; nothing is mounted yet.
+  public init(configuration: Configuration, recorder: any Recorder) throws(OverlayError) {
+    self.configuration = configuration
+    self.recorder = recorder
+    let root: FileDescriptor
+    let status: (status: FileStatus, birth: Int64)
+    do throws(Errno) {
+      root = try FileDescriptor.open(configuration.directory, OpenFlags.path | O_DIRECTORY)
+    } catch { throw OverlayError(opening: configuration.directory, error) }
+    do throws(Errno) {
+      try FileDescriptor.open(configuration.directory, O_RDONLY | O_DIRECTORY).close()
+      directory = try FileDescriptor.workingDirectory.readLink(root.procPath)
+      status = try root.statusAndBirth(of: "")
+    } catch {
+      root.close()
+      throw OverlayError(opening: configuration.directory, error)
+    }
+    if MountTable.entry(at: directory)?.type == Overlay.mountType {
+      root.close()
+      throw OverlayError(.alreadyMounted, directory)
+    }
+    rootDescriptor = root
+    switchesUsers = geteuid() == 0
+    viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
+    let limit = ProcessLimits.raiseDescriptorLimit()
+    let connection = Connection()
+    self.connection = connection
+    // The rest is for open directories, open files, sockets and the store.
+    let capacity = configuration.descriptorLimit ?? min(limit / 2, 262_144)
+    let pool = DescriptorPool(capacity: capacity) { connection.current?.closeBacking($0) }
+    table = InodeTable(root: root, pool: pool)
+    rootInode = Inode(
+      key: status.status.key, birth: Inode.birthBits(status.birth), type: .directory, role: .root, table: table)
+    viewsInode = Inode(
+      key: InodeKey(device: .max, inode: .max), birth: 0, type: .directory, role: .viewsDirectory, table: table)
+    table.addPermanent(rootInode)
+    table.addPermanent(viewsInode)
+    mainRoot = table.special(rootInode, in: mainView)
+  }
+
+  deinit {
+    rootDescriptor.close()
+    viewsCName.free()
+  }
+
+  static let mountType: FilePath = "fuse.casherfs"
+
+  // MARK: the mount
+
+  /// Mounts the directory over itself and begins to serve it.
+  public func mount() throws(OverlayError) {
+    try checkMeans()
+    // The kernel has applied the caller's file creation mask already.
+    umask(0)
+    guard
+      let session = Session(
+        options: mountOptions, owner: self,
+        wantsPassthrough: configuration.wantsPassthrough && ProcessLimits.hasSystemAdministration,
+        stackDepth: isStacked ? 2 : 1)
+    else { throw OverlayError(.failed, directory) }
+    LibraryLog.begin()
+    guard session.mount(at: directory) else {
+      let cause = LibraryLog.cause()
+      session.close()
+      throw OverlayError(mounting: directory, cause)
+    }
+    LibraryLog.end()
+    connection.current = session
+    do throws(Errno) {
+      try SystemThread.start { [self] in notifier.run(session) }
+      try SystemThread.start { [self] in serve(session) }
+    } catch {
+      notifier.end()
+      session.close()
+      throw OverlayError(.failed, directory, cause: error)
+    }
+    life.update { $0.isMounted = true }
+    // The first request is answered when the connection has been negotiated: the mount works.
+    do throws(Errno) {
+      let status = try FileDescriptor.workingDirectory.status(of: directory)
+      deviceNumber.store(status.key.device, ordering: .relaxed)
+    } catch {
+      stop()
+      throw OverlayError(.failed, directory, cause: error)
+    }
+    _ = session.usesPassthrough
+  }
+
+  var session: Session? { connection.current }
+
+  /// Waits until the mount has ended, and says why.
+  @discardableResult
+  public func serve() -> EndReason { life.wait { $0.end } ?? .unmounted }
+
+  /// Ends the mount, also while it is in use: whoever still stands in it finds it disconnected. To be called from any
+  /// thread that does not serve a request; returns when no request is served any more.
+  public func stop() {
+    guard let session = connection.current else { return }
+    life.update { $0.isStopping = true }
+    session.exit()
+    // The loop's thread may be about to wait: the signal is sent until it has come out.
+    while true {
+      let ended = life.wait(timeout: 10_000_000) { life -> Bool? in
+        if life.end != nil { return true }
+        life.loopThread?.interrupt(with: Overlay.wakeSignal)
+        return nil
+      }
+      if ended == true { return }
+    }
+  }
+
+  /// Unmounts; false when the mount is in use.
+  @discardableResult
+  public func unmount() -> Bool { Unmounting.unmount(directory) }
+
+  /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
+  public var device: UInt64? {
+    let number = deviceNumber.load(ordering: .relaxed)
+    return number == 0 ? nil : number
+  }
+
+  /// Where the views are reached, relative to the root of the mount or of any view: `viewsDirectory/<token>` is the
+  /// root of a view.
+  public var viewsDirectory: FilePath { configuration.viewsName }
+
+  /// Whether the kernel reads and writes files of lower by itself.
+  public var usesPassthrough: Bool { connection.current?.usesPassthrough ?? false }
+
+  /// Requests by kind and what is held in memory, in a fixed order.
+  public var counters: [(name: String, value: Int)] {
+    [
+      ("nodes", table.liveNodes), ("inodes", table.liveInodes), ("descriptors", table.pool.openCount),
+      ("writers", mainView.writers.withLock { $0.count } + allViews.reduce(0) { $0 + $1.writers.withLock { $0.count } }),
+      ("views", allViews.count),
+    ] + requests.all.map { ("requests.\($0.name)", $0.value) }
+  }
+
+  /// Interrupts the loop's thread. Ignored by whoever does not handle it.
+  private static let wakeSignal = SIGURG
+
+  private func serve(_ session: Session) {
+    ThreadReference.makeInterruptible(by: Overlay.wakeSignal)
+    life.update { $0.loopThread = .current }
+    let result = session.loop(threads: configuration.threads, idle: 3)
+    notifier.end()
+    locks.cancelAll()
+    connection.current = nil
+    session.close()
+    table.forgetAll()
+    life.update { life in
+      life.loopThread = nil
+      life.end =
+        life.isStopping ? .stopped : result < 0 ? .failed(Errno(rawValue: -result)) : .unmounted
+    }
+  }
+
+  /// Whether lower is itself a filesystem over another, which the kernel counts.
+  private var isStacked: Bool {
+    let overlayfs: Int64 = 0x794c_7630
+    return rootDescriptor.fileSystemType == overlayfs
+  }
+
+  private func checkMeans() throws(OverlayError) {
+    do throws(Errno) { try FileDescriptor.open("/dev/fuse", O_RDWR).close() } catch {
+      throw OverlayError(.noDevice, directory, cause: error)
+    }
+    if geteuid() != 0 && !Unmounting.hasHelper { throw OverlayError(.noHelper, directory) }
+  }
+
+  private var mountOptions: [UInt8] {
+    var name: [UInt8] = []
+    for byte in directory.bytes {
+      if byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\\") { name.append(UInt8(ascii: "\\")) }
+      name.append(byte)
+    }
+    var options = "subtype=casherfs,default_permissions"
+    if geteuid() == 0 || configuration.allowsOthers { options += ",allow_other" }
+    // What lower's own mount refuses, this one refuses too.
+    if let lower = try? rootDescriptor.fileSystemStatus() {
+      let flags = Int(lower.f_flag)
+      if flags & Int(ST_RDONLY) != 0 { options += ",ro" }
+      if flags & 8 != 0 { options += ",noexec" }
+      if geteuid() == 0 {
+        if flags & Int(ST_NOSUID) == 0 { options += ",suid" }
+        if flags & 4 == 0 { options += ",dev" }
+      }
+    }
+    return Array(options.utf8) + Array(",fsname=".utf8) + name
+  }
+
+  // MARK: views
+
+  /// A view of its own for a run, reached as `viewsDirectory/<token>`; whoever knows the token can enter.
+  public func makeView(token: FilePath, attachment: (any AnyObject & Sendable)?) -> View {
+    let view = View(token: token, attachment: attachment)
+    views.withLock { $0[token] = view }
+    return view
+  }
+
+  /// The view of this token, if it is not retired.
+  public func view(token: FilePath) -> View? { views.withLock { $0[token] } }
+
+  /// Takes the view out of the views' directory. Processes that are in it keep working.
+  public func retire(_ view: View) {
+    let removed = views.withLock { views -> Bool in
+      guard views[view.token] === view else { return false }
+      views[view.token] = nil
+      return true
+    }
+    if removed {
+      notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
+    }
+  }
+
+  var allViews: [View] { views.withLock { Array($0.values) } }
+
+  /// Waits until nothing is open for writing in the view, as the last close is told to the overlay later; false when
+  /// the time, in nanoseconds, has passed before.
+  public func waitForWriters(in view: View, timeoutNanoseconds: Int64) -> Bool {
+    view.writers.wait(timeout: timeoutNanoseconds) { $0.isEmpty ? true : nil } ?? false
+  }
+
+  /// What is open for writing in the view, as paths below the root; sorted.
+  public func pathsOpenForWriting(in view: View) -> [FilePath] {
+    let handles = view.writers.withLock { Array($0.values) }
+    return Set(handles.map(\.node.path)).sorted()
+  }
+
+  // MARK: inodes, and changes made to lower directly
+
+  /// The inode of this key, if the kernel knows it through any view.
+  public func inode(for key: InodeKey) -> Inode? { table.inode(for: key) }
+
+  /// Makes all views look the name up again; returns at once.
+  public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
+    guard let inode = table.inode(for: key) else { return }
+    notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
+  }
+
+  /// Makes all views ask again for the attributes and the content; returns at once.
+  public func invalidateInode(_ key: InodeKey) {
+    guard let inode = table.inode(for: key) else { return }
+    notifier.send(table.nodes(of: inode, except: nil).map { .content($0, offset: 0, length: 0) })
+  }
+
+  /// Waits until the kernel has been told of everything that was invalidated, or changed in any view, before the call.
+  /// Never to be called while a request waits for the caller.
+  public func flushNotifications() { notifier.flush() }
+}
+
+extension OverlayError {
+  fileprivate init(opening directory: FilePath, _ cause: Errno) {
+    switch cause {
+    case .noSuchFile: self.init(.missing, directory)
+    case .notDirectory: self.init(.notDirectory, directory)
+    case Errno(rawValue: ENOTCONN): self.init(.disconnected, directory)
+    default: self.init(.unreadable, directory, cause: cause)
+    }
+  }
+
+  fileprivate init(mounting directory: FilePath, _ cause: Errno?) {
+    switch cause {
+    case Errno(rawValue: EBUSY): self.init(.busy, directory)
+    case .notPermitted, .accessDenied: self.init(.notPermitted, directory, cause: cause)
+    default: self.init(.failed, directory, cause: cause)
+    }
+  }
+}
