@@ -14,7 +14,9 @@ let package = Package(
     .executable(name: "casherfs", targets: ["casherfs"]),
   ],
   targets: [
-    .executableTarget(name: "acache", dependencies: ["CasherLauncher"], swiftSettings: swiftSettings),
+    .executableTarget(
+      name: "acache", dependencies: ["CasherLauncher"], swiftSettings: swiftSettings,
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(
       name: "casherfs", dependencies: ["CasherDaemon", "CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
       swiftSettings: swiftSettings),
@@ -37,7 +39,7 @@ let package = Package(
     .target(name: "CLinux"),
     .testTarget(name: "CasherSystemTests", dependencies: ["CasherSystem"]),
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
-    .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore"]),
+    .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
     .testTarget(name: "CasherOverlayTests", dependencies: ["CasherOverlay", "CasherSystem"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),

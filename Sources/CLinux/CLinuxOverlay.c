@@ -12,9 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 _Static_assert(CASHER_RENAME_WHITEOUT == RENAME_WHITEOUT && CASHER_AT_SYMLINK_FOLLOW == AT_SYMLINK_FOLLOW, "");
@@ -45,15 +43,6 @@ int casher_status_with_birth(int directory, const char *name, struct stat *statu
   *birth = x.stx_mask & STATX_BTIME ? x.stx_btime.tv_sec * 1000000000 + x.stx_btime.tv_nsec : 0;
   return 0;
 }
-
-int casher_setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
-  return setxattr(path, name, value, size, flags);
-}
-ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size) {
-  return getxattr(path, name, value, size);
-}
-ssize_t casher_listxattr(const char *path, char *list, size_t size) { return listxattr(path, list, size); }
-int casher_removexattr(const char *path, const char *name) { return removexattr(path, name); }
 
 ssize_t casher_copy_file_range_flags(
     int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags) {
@@ -89,11 +78,6 @@ int casher_has_sys_admin(void) {
   struct __user_cap_data_struct data[2];
   if (syscall(SYS_capget, &header, data) < 0) return 0;
   return (data[0].effective >> CAP_SYS_ADMIN) & 1;
-}
-
-int64_t casher_filesystem_type(int fd) {
-  struct statfs status;
-  return fstatfs(fd, &status) < 0 ? -1 : (int64_t)status.f_type;
 }
 
 int casher_run(char *const arguments[]) {

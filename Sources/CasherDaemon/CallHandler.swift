@@ -185,7 +185,7 @@ struct CallHandler {
       outsideIgnored: [request.mount, services.configuration.directory, "/proc", "/sys", "/dev"], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     services.log.write("run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
-    guard let (report, process) = await(run) else { return }
+    guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKey: weakKey, spool: spool,
       input: input.consumed(reachedEnd: report.reachedInputEnd), process: process)
@@ -213,7 +213,7 @@ struct CallHandler {
   }
 
   /// Follows the call while its command runs; nil when acache died.
-  private func await(_ run: Run) -> (FinishReport, Int32?)? {
+  private func follow(_ run: Run) -> (FinishReport, Int32?)? {
     var process: Int32?
     while let (message, descriptors) = connection.receive() {
       for descriptor in descriptors { descriptor.close() }

@@ -27,7 +27,7 @@ final class FileDigester: Sendable {
     defer { descriptor.close() }
     for _ in 0..<3 {
       let before = try descriptor.status()
-      let digest = try SHA256.digest(of: descriptor)
+      let digest = try SHA256.digest(of: descriptor).digest
       let after = try descriptor.status()
       if !after.isSameGeneration(as: before) { continue }
       remember(digest, for: after)

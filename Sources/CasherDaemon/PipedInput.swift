@@ -18,11 +18,12 @@ final class PipedInput: Sendable {
   private let hash = Mutex<HashBox>(HashBox())
 
   private struct HashBox: ~Copyable {
-    var hash = SHA256()
+    var hash: SHA256? = SHA256()
     mutating func finish() -> Digest {
-      let finished = hash
-      hash = SHA256()
-      return finished.finalize()
+      switch hash.take() {
+      case .some(let hash): hash.finalize()
+      case nil: SHA256().finalize()
+      }
     }
   }
 
@@ -58,7 +59,7 @@ final class PipedInput: Sendable {
 
   /// Bytes that the running command took.
   func take(_ bytes: [UInt8]) {
-    hash.withLock { $0.hash.update(bytes) }
+    hash.withLock { $0.hash?.update(bytes) }
     state.withLock { $0.count &+= UInt64(bytes.count) }
   }
 

@@ -12,7 +12,7 @@ final class Run: Sendable {
   let command: [[UInt8]]
   let user: UInt32
   let trace: TraceExchange
-  private let recorder: Mutex<RunRecorder>
+  private let recorder: Monitor<RunRecorder>
 
   init(
     id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
@@ -25,10 +25,10 @@ final class Run: Sendable {
     self.user = user
     self.trace = trace
     started = Clock.now()
-    self.recorder = Mutex(recorder)
+    self.recorder = Monitor(recorder)
   }
 
-  func withRecorder<Result>(_ body: (RunRecorder) -> sending Result) -> Result {
+  func withRecorder<Result>(_ body: (RunRecorder) -> Result) -> Result {
     recorder.withLock { recorder in body(recorder) }
   }
 

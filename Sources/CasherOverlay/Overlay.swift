@@ -201,8 +201,8 @@ public final class Overlay: Sendable {
 
   /// Whether lower is itself a filesystem over another, which the kernel counts.
   private var isStacked: Bool {
-    let overlayfs: Int64 = 0x794c_7630
-    return rootDescriptor.fileSystemType == overlayfs
+    let overlayfs = 0x794c_7630
+    return (try? rootDescriptor.filesystemType()) == overlayfs
   }
 
   private func checkMeans() throws(OverlayError) {

@@ -28,20 +28,20 @@ public struct OverlayError: Error, Sendable, CustomStringConvertible {
     self.cause = cause
   }
 
-  /// One sentence for people.
+  /// One sentence for people, without its full stop.
   public var description: String {
     switch code {
-    case .missing: "\(directory) does not exist."
-    case .notDirectory: "\(directory) is not a directory."
-    case .alreadyMounted: "\(directory) is already mounted."
+    case .missing: "\(directory) does not exist"
+    case .notDirectory: "\(directory) is not a directory"
+    case .alreadyMounted: "\(directory) is already mounted"
     case .disconnected:
-      "A mount on \(directory) has lost its daemon; 'umount -l' or 'fusermount3 -u -z' removes it."
-    case .unreadable: "\(directory) cannot be read\(suffix)."
-    case .busy: "\(directory) is busy\(suffix)."
-    case .noDevice: "/dev/fuse cannot be opened\(suffix); the kernel's fuse module and access to the device are needed."
-    case .noHelper: "fusermount3 is not installed, which mounting as an ordinary user needs (package fuse3)."
-    case .notPermitted: "\(directory) may not be mounted\(suffix)."
-    case .failed: "\(directory) could not be mounted\(suffix)."
+      "A mount on \(directory) has lost its daemon; 'umount -l' or 'fusermount3 -u -z' removes it"
+    case .unreadable: "\(directory) cannot be read\(suffix)"
+    case .busy: "\(directory) is busy\(suffix)"
+    case .noDevice: "/dev/fuse cannot be opened\(suffix); the kernel's fuse module and access to the device are needed"
+    case .noHelper: "fusermount3 is not installed, which mounting as an ordinary user needs (package fuse3)"
+    case .notPermitted: "\(directory) may not be mounted\(suffix)"
+    case .failed: "\(directory) could not be mounted\(suffix)"
     }
   }
 

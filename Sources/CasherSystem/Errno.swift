@@ -29,6 +29,7 @@ public struct Errno: Error, Hashable, Sendable, RawRepresentable {
   public static let wouldBlock = Errno(rawValue: EAGAIN)
   public static let nameTooLong = Errno(rawValue: ENAMETOOLONG)
   public static let noSuchProcess = Errno(rawValue: ESRCH)
+  public static let notTerminal = Errno(rawValue: ENOTTY)
 }
 
 extension Errno: CustomStringConvertible {

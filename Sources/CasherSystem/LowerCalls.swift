@@ -130,7 +130,7 @@ extension FileDescriptor {
   /// The corresponding C function is `setxattr` on /proc/self/fd/N.
   public func setAttributeOfPath(_ name: CName, _ value: UnsafeRawBufferPointer, flags: Int32) throws(Errno) {
     try withProcPath { path throws(Errno) in
-      _ = try check("setxattr") { casher_setxattr(path, name, value.baseAddress, value.count, flags) }
+      _ = try check("setxattr") { CLinux.setxattr(path, name, value.baseAddress, value.count, flags) }
     }
   }
 
@@ -138,7 +138,7 @@ extension FileDescriptor {
   /// /proc/self/fd/N.
   public func attributeOfPath(_ name: CName, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
     try withProcPath { path throws(Errno) in
-      try check("getxattr") { casher_getxattr(path, name, buffer.baseAddress, buffer.count) }
+      try check("getxattr") { CLinux.getxattr(path, name, buffer.baseAddress, buffer.count) }
     }
   }
 
@@ -146,13 +146,13 @@ extension FileDescriptor {
   /// /proc/self/fd/N.
   public func attributeNamesOfPath(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
     try withProcPath { path throws(Errno) in
-      try check("listxattr") { casher_listxattr(path, buffer.baseAddress, buffer.count) }
+      try check("listxattr") { CLinux.listxattr(path, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count) }
     }
   }
 
   /// The corresponding C function is `removexattr` on /proc/self/fd/N.
   public func removeAttributeOfPath(_ name: CName) throws(Errno) {
-    try withProcPath { path throws(Errno) in _ = try check("removexattr") { casher_removexattr(path, name) } }
+    try withProcPath { path throws(Errno) in _ = try check("removexattr") { CLinux.removexattr(path, name) } }
   }
 
   // MARK: open files
@@ -178,18 +178,6 @@ extension FileDescriptor {
     var result = statvfs()
     try check("fstatvfs") { fstatvfs(rawValue, &result) }
     return result
-  }
-
-  /// Which kind of filesystem this is on, as statfs(2) numbers them (f_type); nil when it cannot be told.
-  public var fileSystemType: Int64? {
-    let type = casher_filesystem_type(rawValue)
-    return type == -1 ? nil : type
-  }
-
-  /// An empty file in memory. The corresponding C function is `memfd_create`.
-  public static func temporaryMemory(_ name: String) throws(Errno) -> FileDescriptor {
-    let closeOnExec: UInt32 = 1
-    return FileDescriptor(rawValue: try check("memfd_create") { casher_memfd_create(name, closeOnExec) })
   }
 
   /// Records of struct linux_dirent64; 0 at the end. The corresponding system call is `getdents64`.

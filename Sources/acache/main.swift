@@ -1,1 +1,4 @@
-print("x")
+import CasherLauncher
+import Glibc
+
+exit(Launcher.main())

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+// Swift's Glibc module leaves this one out.
+#include <sys/xattr.h>
+#include "Launch.h"
 #include "CLinuxOverlay.h"
 
 int casher_open(const char *path, int flags, mode_t mode);
@@ -20,6 +23,9 @@ int casher_thread_setfsgid(gid_t gid);
 int casher_thread_setgroups(size_t count, const gid_t *groups);
 int casher_prctl(int option, unsigned long argument);
 long casher_getdents64(int fd, void *buffer, size_t size);
+int casher_syncfs(int fd);
+// The magic number of the filesystem that `fd` is on (statfs(2), f_type); -1 with errno on failure.
+long casher_filesystem_type(int fd);
 int casher_exited(int status);
 int casher_exit_status(int status);
 int casher_signaled(int status);
@@ -62,5 +68,13 @@ int casher_pipe2(int fds[2], int flags);
 int casher_memfd_create(const char *name, unsigned flags);
 ssize_t casher_tee(int from, int to, size_t count, unsigned flags);
 ssize_t casher_splice(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
+
+// For posix_spawn(3): closes every descriptor from `first` on (`actions` is a posix_spawn_file_actions_t), and the flag
+// for a new session.
+int casher_spawn_close_from(void *actions, int first);
+short casher_spawn_new_session(void);
+
 // statx(2): 0 and the birth time in nanoseconds, or -1 where it is not known. Does not follow symlinks.
 int casher_birth_time(int directory, const char *path, int64_t *nanoseconds);
+int casher_ptrace_probe(void);
+int casher_has_capabilities(int fd);

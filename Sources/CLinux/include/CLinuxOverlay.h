@@ -4,16 +4,10 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
-#include <sys/xattr.h>
 
 // statx(2) as struct stat, without following symlinks and without triggering automounts; with an empty name, of the
 // descriptor itself. `birth` becomes the birth time in nanoseconds, 0 where the filesystem has none.
 int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth);
-// truncate(2), utimensat(2) and chmod(2) are in Glibc; these are not.
-int casher_setxattr(const char *path, const char *name, const void *value, size_t size, int flags);
-ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
-ssize_t casher_listxattr(const char *path, char *list, size_t size);
-int casher_removexattr(const char *path, const char *name);
 ssize_t casher_copy_file_range_flags(
     int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
 // Raises the limit of open descriptors as far as this process may, to at most fs.nr_open; returns the limit in force.
@@ -21,8 +15,6 @@ uint64_t casher_raise_descriptor_limit(void);
 // Installs a handler for `signal` that does nothing, so that its arrival interrupts a wait (EINTR).
 int casher_ignore_with_handler(int signal);
 int casher_has_sys_admin(void);
-// f_type of fstatfs(2), or -1.
-int64_t casher_filesystem_type(int fd);
 // Runs a program, found by PATH, with this process's environment (posix_spawnp(3)): its exit status, or -1.
 int casher_run(char *const arguments[]);
 

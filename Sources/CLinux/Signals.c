@@ -1,0 +1,84 @@
+#define _GNU_SOURCE 1
+#include "Launch.h"
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+// SIGKILL and SIGSTOP cannot be caught; a fault is this process's own; SIGCHLD, SIGTTIN and SIGTTOU are about this process.
+static const int forwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGUSR1,   SIGUSR2, SIGTERM, SIGALRM, SIGVTALRM, SIGPROF,
+                                SIGTSTP, SIGCONT, SIGWINCH, SIGURG, SIGIO,   SIGPWR,  SIGXCPU, SIGXFSZ};
+enum { FORWARDED = sizeof forwarded / sizeof forwarded[0] };
+
+static sigset_t found_mask;
+static struct sigaction found[FORWARDED];
+static struct sigaction found_pipe;
+static struct sigaction found_child;
+static volatile sig_atomic_t command;
+static int holding;
+
+static void forward(int signal, siginfo_t *info, void *context) {
+  (void)context;
+  int error = errno;
+  // Positive codes are the kernel's: a signal from the terminal has reached the command as well, by its process group.
+  if (command > 0 && info->si_code <= 0 && info->si_pid != command) kill(command, signal);
+  errno = error;
+}
+
+void casher_signals_hold(void) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, holding ? NULL : &found_mask);
+  if (holding) return;
+  holding = 1;
+  for (int i = 0; i < FORWARDED; i++) sigaction(forwarded[i], NULL, &found[i]);
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  sigaction(SIGPIPE, &action, &found_pipe);
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGCHLD, &action, &found_child);
+}
+
+void casher_signals_forward(pid_t child) {
+  command = child;
+  struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+  sigfillset(&action.sa_mask);
+  for (int i = 0; i < FORWARDED; i++) {
+    // What was ignored stays ignored (nohup(1)): the command has inherited that.
+    if (found[i].sa_handler != SIG_IGN || (found[i].sa_flags & SA_SIGINFO)) sigaction(forwarded[i], &action, NULL);
+  }
+  sigset_t mask = found_mask;
+  sigaddset(&mask, SIGCHLD);
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+void casher_signals_ignore(void) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  for (int i = 0; i < FORWARDED; i++) sigaction(forwarded[i], &action, NULL);
+}
+
+void casher_signals_restore(void) {
+  if (!holding) return;
+  command = 0;
+  for (int i = 0; i < FORWARDED; i++) sigaction(forwarded[i], &found[i], NULL);
+  sigaction(SIGPIPE, &found_pipe, NULL);
+  sigaction(SIGCHLD, &found_child, NULL);
+  sigprocmask(SIG_SETMASK, &found_mask, NULL);
+  holding = 0;
+}
+
+void casher_die_of_sigpipe(void) {
+  casher_signals_restore();
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  raise(SIGPIPE);
+}
+
+int casher_child_signal(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}

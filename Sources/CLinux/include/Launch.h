@@ -1,0 +1,90 @@
+// Starting a command: what must happen between fork(2) and execve(2), and the signals of the process that waits for it.
+// For a process with one thread.
+#pragma once
+#include <stdint.h>
+#include <sys/types.h>
+
+// What a child reports before its command runs, in the order of the events.
+enum casher_launch_event {
+  // A place where the command was looked for; the value is 0 when it is there, else the error number.
+  CASHER_LAUNCH_CANDIDATE = 1,
+  // Something failed and the command does not run; the value is the error number.
+  CASHER_LAUNCH_VIEW_FAILED = 2,
+  CASHER_LAUNCH_SEARCH_FAILED = 3,
+  CASHER_LAUNCH_TRACER_FAILED = 4,
+  CASHER_LAUNCH_EXEC_FAILED = 5,
+  // The program that the tracer started has taken over and executes the command next.
+  CASHER_LAUNCH_HANDED_OVER = 6,
+};
+struct casher_launch_report {
+  int32_t event;
+  int32_t value;
+};
+
+// Stands for a standard stream that the command finds closed.
+enum { CASHER_STREAM_CLOSED = -1 };
+
+struct casher_launch {
+  // Both end with a null pointer. The first argument is looked for as execvp(3) does, in the environment's PATH.
+  char *const *arguments;
+  char *const *environment;
+  // The directory that is bound over `mount` in a mount namespace of the child's own; null: no namespace.
+  const char *view;
+  const char *mount;
+  // The working directory, entered again once the view is bound.
+  const char *directory;
+  // What becomes of standard input, output and error; CASHER_STREAM_CLOSED closes it.
+  int streams[3];
+  // The tracer's argument vector up to its own options' end; null: no tracer. The path of this program, its arguments as
+  // `casher_exec_stage` takes them and the command follow it.
+  char *const *tracer;
+  // Descriptors that the tracer inherits: where its trace goes, and this program's executable.
+  int trace;
+  int program;
+  // The tracer's own standard error.
+  int complaints;
+  // Where `casher_launch_report`s go. It is at its end when the command's program has replaced the child.
+  int report;
+  // The child waits for a byte of this pipe before it looks for the command.
+  int go;
+};
+
+// Forks; the child carries the plan out. Returns the child's process id, or -1 with errno. Signals are to be held back
+// (casher_signals_hold); the child's are as the process found them.
+pid_t casher_launch(const struct casher_launch *plan);
+
+// Looks the command up and replaces this process with it. Returns the error number.
+int casher_replace(char *const *arguments, char *const *environment);
+
+// The first argument by which `casher_exec_stage` is asked for.
+const char *casher_exec_stage_name(void);
+// What this program does when a tracer has started it: takes the streams and the environment over from the socket whose
+// number is arguments[2], closes the descriptors arguments[2], [3] and [4], and executes arguments[5] with the argument
+// vector arguments[6...]. Does not return.
+_Noreturn void casher_exec_stage(int count, char **arguments);
+
+// Remembers every disposition and the mask, and blocks all signals.
+void casher_signals_hold(void);
+// Lets signals through again: those that a process sends to this one alone go on to `child`, those of the terminal
+// reach it anyway. SIGCHLD stays blocked, for signalfd(2); SIGPIPE is ignored.
+void casher_signals_forward(pid_t child);
+// What would be forwarded is ignored from now on.
+void casher_signals_ignore(void);
+// Dispositions and mask as `casher_signals_hold` found them.
+void casher_signals_restore(void);
+// Ends the process by SIGPIPE as a writer without a reader ends; returns when the signal was ignored all along.
+void casher_die_of_sigpipe(void);
+// A descriptor that is readable when a child has ended, stopped or gone on.
+int casher_child_signal(void);
+
+// waitpid(2) for any child without waiting, and for one with waiting for its end.
+int casher_wait_any(int *status);
+int casher_wait_for(pid_t child, int *status);
+// Whether both descriptors share one open file description (kcmp(2)): 1, 0, or -1 when the kernel does not say.
+int casher_same_open_file(int left, int right);
+// Waits for more than `known` bytes in a pipe, at most `timeout` milliseconds; 1 when it has no writer any more, else 0.
+int casher_await_growth(int fd, int known, int timeout, int *bytes);
+enum { CASHER_SPLICE_NONBLOCK = 2 };
+int casher_fork(void);
+int casher_set_pipe_size(int fd, int bytes);
+int casher_pipe_size(int fd);

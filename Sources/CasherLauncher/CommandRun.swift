@@ -1,0 +1,156 @@
+import CasherRecord
+import CasherSystem
+
+/// A command that runs: its streams relayed, its trace read, the daemon's questions about it answered, until it ends.
+///
+/// Everything happens in one loop around poll(2): each source says what it waits for and is told when that is there.
+final class CommandRun {
+  /// The command's status as wait(2) gives it; nil while it runs.
+  private(set) var status: Int32?
+  /// Processes of the command are still there though it has ended.
+  private(set) var leftProcesses = false
+  private(set) var spool: TranscriptSpool
+
+  private let process: Int32
+  private let changes: FileDescriptor
+  private let outputs: [StreamRelay]
+  private let input: StandardInputRelay?
+  private let trace: TraceRelay?
+  private let daemon: DaemonConnection?
+
+  /// `changes` is `CommandSignals.childChanges()`.
+  init(
+    process: Int32, changes: FileDescriptor, outputs: [StreamRelay], input: StandardInputRelay?, trace: TraceRelay?,
+    daemon: DaemonConnection?, spool: TranscriptSpool
+  ) {
+    self.process = process
+    self.changes = changes
+    self.outputs = outputs
+    self.input = input
+    self.trace = trace
+    self.daemon = daemon
+    self.spool = spool
+  }
+
+  /// Waits for the end of the command. What it printed has been written on when this returns, and the trace is read up
+  /// to its end.
+  func wait() throws(Errno) {
+    noteChildren()
+    while status == nil { try proceed(timeout: timeoutOfAnswers) }
+    CommandSignals.forward(to: 0)
+    if let trace {
+      while trace.isOpen && !trace.mainHasEnded { try proceed() }
+    }
+    let deadline = Clock.monotonic() &+ TraceRelay.grace
+    while true {
+      leftProcesses = othersAreLeft()
+      let rest = (deadline &- Clock.monotonic()) / 1_000_000
+      if !leftProcesses || rest <= 0 { break }
+      try proceed(timeout: Int32(clamping: rest))
+    }
+    for output in outputs {
+      while output.proceed(&spool) {}
+    }
+    input?.settle()
+    answer(finally: true)
+  }
+
+  /// After `wait`, when processes are left: goes on for them in a process of its own, so that their output arrives and
+  /// their readers see its end when they are gone.
+  func relayForTheRest() throws(Errno) {
+    guard leftProcesses, try CommandSignals.split() else { return }
+    CommandSignals.ignore()
+    daemon?.close()
+    changes.close()
+    spool.descriptor?.close()
+    spool = TranscriptSpool(nil)
+    var held: [FileDescriptor] = [.standardInput, .standardOutput, .standardError]
+    while true {
+      // Whoever waits for the end of a stream must not wait for this process.
+      held.removeAll { descriptor in
+        if isNeeded(descriptor) { return false }
+        descriptor.close()
+        return true
+      }
+      guard outputs.contains(where: \.isOpen) || trace?.isOpen == true, (try? proceed()) != nil else { endProcess(0) }
+    }
+  }
+
+  private func isNeeded(_ descriptor: FileDescriptor) -> Bool {
+    if descriptor == .standardInput { return input.map { !$0.isOver } ?? false }
+    return outputs.contains { $0.isOpen && $0.target == descriptor }
+  }
+
+  // MARK: the loop
+
+  /// Waits for something to happen, at most `timeout` milliseconds, and lets each source proceed that has something.
+  private func proceed(timeout: Int32 = -1) throws(Errno) {
+    var items: [PollItem] = []
+    var actions: [(PollItem) -> Void] = []
+    func watch(_ item: PollItem?, _ action: @escaping (PollItem) -> Void) {
+      guard let item else { return }
+      items.append(item)
+      actions.append(action)
+    }
+    for output in outputs { watch(output.waitsFor) { _ in output.proceed(&self.spool) } }
+    watch(trace?.waitsFor) { _ in self.trace?.proceed() }
+    watch(input?.waitsFor) { self.input?.proceed($0) }
+    if changes.isOpen { watch(.reading(changes)) { _ in self.noteChildren() } }
+    watch(daemon?.descriptor.map { .reading($0) }) { _ in self.listen() }
+    try PollItem.wait(&items, timeout: timeout)
+    for (item, action) in zip(items, actions) where item.isReady { action(item) }
+    answer(finally: false)
+  }
+
+  private func noteChildren() {
+    _ = try? changes.readSome(1024)
+    while true {
+      switch CommandSignals.nextChange() {
+      case .ended(process, let ended): status = ended
+      // The shell that waits for this process must see that its job has stopped.
+      case .stopped(process): CommandSignals.stop()
+      case .ended, .stopped: break
+      case .none:
+        hasChildren = true
+        return
+      case .noChildren:
+        hasChildren = false
+        return
+      }
+    }
+  }
+
+  private var hasChildren = false
+
+  /// Orphans among the descendants have become this process's children; so has the tracer, which does not count.
+  private func othersAreLeft() -> Bool {
+    if let trace, trace.isOpen { return trace.hasLiveProcesses }
+    noteChildren()
+    return hasChildren
+  }
+
+  // MARK: the daemon
+
+  private func listen() {
+    guard let (message, descriptors) = daemon?.receive() else { return }
+    for descriptor in descriptors { descriptor.close() }
+    if case .traceWanted(let wanted) = message { want(wanted) }
+  }
+
+  private func want(_ process: Int32) {
+    if let trace {
+      trace.want(process)
+    } else {
+      daemon?.send(
+        .traced(process: process, accesses: [], obstacles: [.nested("the outer command is not traced")]))
+    }
+  }
+
+  private func answer(finally: Bool) {
+    guard let trace, trace.isWanted else { return }
+    for message in trace.answers(finally: finally) { daemon?.send(message) }
+  }
+
+  /// Milliseconds until a question about the trace may have to be answered though nothing has come.
+  private var timeoutOfAnswers: Int32 { trace?.isWanted == true ? Int32(TraceRelay.grace / 1_000_000) : -1 }
+}

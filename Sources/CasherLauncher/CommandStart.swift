@@ -1,0 +1,193 @@
+import CasherRecord
+import CasherSystem
+import CasherTracer
+import Glibc
+
+/// Starts a command with all that is wanted around it, and with less where that is not to be had.
+struct CommandStart {
+  let arguments: [[UInt8]]
+  let environment: [[UInt8]]
+  let streams: StandardStreams
+  let directory: FilePath
+  /// What is bound over what; nil: the command runs in the view that this process is in.
+  var view: (source: FilePath, mount: FilePath)?
+  /// Nil: no trace is wanted.
+  var tracing: TraceParser.Configuration?
+  /// A pipe or socket on standard input.
+  var input: PeekedInput?
+  var daemon: DaemonConnection?
+  var spool: FileDescriptor?
+
+  /// A started command.
+  struct Started {
+    var run: CommandRun
+    var trace: TraceRelay?
+    var input: StandardInputRelay?
+    /// What cannot be observed of it.
+    var obstacles: [Uncacheable]
+    /// Error numbers of the places where the command was looked for.
+    var candidates: [Int32]
+  }
+
+  enum Outcome {
+    case started(Started)
+    /// The command's program could not be run: the message for it and the exit status.
+    case unrunnable(message: String, status: Int32)
+    /// A signal ended the process before the command ran; as wait(2) gives it.
+    case ended(waitStatus: Int32)
+  }
+
+  func start() throws(Errno) -> Outcome {
+    CommandSignals.hold()
+    CommandSignals.adoptOrphans()
+    let changes = try CommandSignals.childChanges()
+    var ends: [FileDescriptor] = []
+    defer { for end in ends { end.close() } }
+    let (standard, outputs, inputRelay) = try makeStreams(&ends)
+
+    var obstacles: [Uncacheable] = []
+    var view = view
+    var tracer: StraceCommand?
+    if tracing != nil {
+      if let reason = StraceCommand.obstacle() {
+        obstacles.append(.tracerUnavailable(reason))
+      } else if let found = findTracer() {
+        tracer = found
+      } else {
+        obstacles.append(.tracerUnavailable("there is no strace"))
+      }
+    }
+    while true {
+      let attempt = try self.attempt(standard, view: view, tracer: tracer)
+      switch attempt.outcome {
+      case .running:
+        let run = CommandRun(
+          process: attempt.process, changes: changes, outputs: outputs, input: inputRelay, trace: attempt.trace,
+          daemon: daemon, spool: TranscriptSpool(spool))
+        return .started(
+          Started(
+            run: run, trace: attempt.trace, input: inputRelay, obstacles: obstacles, candidates: attempt.candidates))
+      case .noView(let error):
+        view = nil
+        obstacles.append(.storeFailed("no view of its own for the command (\(error))"))
+      case .noTracer(let error):
+        tracer = nil
+        let reason = error.map { "strace cannot be started (\($0))" } ?? "strace ended at once"
+        obstacles.append(.tracerUnavailable(reason))
+      case .notFound(let error):
+        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
+      case .notExecutable(let error):
+        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notExecutable)
+      }
+      CommandSignals.hold()
+      attempt.trace?.close()
+      let status = CommandSignals.waitForEnd(of: attempt.process)
+      if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
+    }
+  }
+
+  /// What a shell says of a command that cannot be run.
+  static func message(_ arguments: [[UInt8]], _ error: Errno) -> String {
+    let name = arguments.first ?? []
+    let isPath = name.contains(UInt8(ascii: "/"))
+    return "\(FilePath(name)): " + (error == .noSuchFile && !isPath ? "command not found" : "\(error)")
+  }
+
+  // MARK: one attempt
+
+  private struct Attempt {
+    var process: Int32
+    var outcome: CommandLaunch.Outcome
+    var candidates: [Int32]
+    var trace: TraceRelay?
+  }
+
+  private func attempt(
+    _ streams: [FileDescriptor?], view: (source: FilePath, mount: FilePath)?, tracer: StraceCommand?
+  ) throws(Errno) -> Attempt {
+    var launch = CommandLaunch(
+      arguments: arguments, environment: environment, directory: directory, streams: streams)
+    launch.view = view
+    var trace: TraceRelay?
+    var ends: [FileDescriptor] = []
+    defer { for end in ends { end.close() } }
+    if let tracer, let tracing {
+      (launch.tracer, trace) = try makeTracer(tracer, tracing, &ends)
+    }
+    let process = try launch.start()
+    for end in ends { end.close() }
+    ends = []
+    CommandSignals.forward(to: process.id)
+    daemon?.send(.started(process: process.id))
+    let (outcome, candidates) = process.letGo()
+    return Attempt(process: process.id, outcome: outcome, candidates: candidates, trace: trace)
+  }
+
+  private func findTracer() -> StraceCommand? {
+    let path = environment.first { $0.starts(with: Array("PATH=".utf8)) }.map { FilePath($0.dropFirst(5)) }
+    return StraceCommand.find(path: "/usr/bin:/bin") ?? path.flatMap { StraceCommand.find(path: $0) }
+  }
+
+  private func makeTracer(
+    _ tracer: StraceCommand, _ configuration: TraceParser.Configuration, _ ends: inout [FileDescriptor]
+  ) throws(Errno) -> (CommandLaunch.Tracer, TraceRelay) {
+    let trace = try FileDescriptor.makePipe()
+    ends.append(trace.writing)
+    let complaints = try FileDescriptor.makePipe()
+    ends.append(complaints.writing)
+    try trace.reading.setNonBlocking()
+    try complaints.reading.setNonBlocking()
+    // Larger than a pipe's usual size: strace writes without waiting for this process to read.
+    _ = try? trace.reading.setPipeSize(1 << 20)
+    let program = try FileDescriptor.open("/proc/self/exe", FileDescriptor.pathOnly)
+    ends.append(program)
+    var arguments = tracer.arguments(output: trace.writing.procPath, command: [])
+    // The tracer as a grandchild, in a session of its own: the command stays this process's child, and what the
+    // terminal sends does not reach the tracer.
+    arguments.insert(Array("-DDD".utf8), at: min(1, arguments.count))
+    return (
+      CommandLaunch.Tracer(
+        arguments: arguments, trace: trace.writing, program: program, complaints: complaints.writing),
+      TraceRelay(trace: trace.reading, complaints: complaints.reading, configuration)
+    )
+  }
+
+  // MARK: streams
+
+  private func makeStreams(
+    _ ends: inout [FileDescriptor]
+  ) throws(Errno) -> ([FileDescriptor?], [StreamRelay], StandardInputRelay?) {
+    var standard: [FileDescriptor?] = [nil, nil, nil]
+    var relay: StandardInputRelay?
+    switch streams.input {
+    case .closed: break
+    case .null:
+      let null = try FileDescriptor.open("/dev/null", O_RDONLY)
+      ends.append(null)
+      standard[0] = null
+    case .pipe, .socket:
+      guard let input else {
+        standard[0] = .standardInput
+        break
+      }
+      let pipe = try StandardInputRelay.makePipe()
+      ends.append(pipe.reading)
+      standard[0] = pipe.reading
+      relay = StandardInputRelay(input, command: pipe.writing)
+    case .terminal, .file, .opaque: standard[0] = .standardInput
+    }
+    var outputs: [StreamRelay] = []
+    for (number, target) in [(1, FileDescriptor.standardOutput), (2, FileDescriptor.standardError)]
+    where !streams.wasClosed[number] {
+      if number == 2 && streams.isJoined {
+        standard[2] = standard[1]
+        break
+      }
+      let (output, end) = try StreamRelay.make(stream: UInt8(number), target: target)
+      ends.append(end)
+      standard[number] = end
+      outputs.append(output)
+    }
+    return (standard, outputs, relay)
+  }
+}

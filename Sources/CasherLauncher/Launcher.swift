@@ -1,0 +1,51 @@
+import CasherRecord
+import CasherSystem
+
+/// acache from its arguments to its exit status.
+public enum Launcher {
+  /// Runs as the whole program. In the place of a tracer's command, or without a cache, it does not return.
+  public static func main() -> Int32 {
+    CommandLaunch.runExecStageIfAsked()
+    Faults.armFromEnvironment()
+    let environment = ProcessArguments.environment
+    let invocation: Invocation
+    do throws(UsageError) {
+      invocation = try Invocation(arguments: ProcessArguments.arguments, environment: environment)
+    } catch {
+      Console.say("\(error)")
+      return ExitStatus.failure
+    }
+    switch invocation.request {
+    case .help:
+      Console.print(Usage.text, on: .standardOutput)
+      return 0
+    case .version:
+      Console.print("acache \(CasherVersion.current)\n", on: .standardOutput)
+      return 0
+    case .run:
+      return call(invocation, environment: restricted(environment, to: invocation.options.environmentOnly))
+    }
+  }
+
+  private static func call(_ invocation: Invocation, environment: [[UInt8]]) -> Int32 {
+    let plain = PlainRun(invocation, environment: environment)
+    switch MountLocation.find() {
+    case .failure(let reason): return plain.run(because: reason.description)
+    case .success(let location):
+      do throws(Errno) {
+        let streams = try StandardStreams(withoutInput: invocation.withoutInput)
+        let daemon = try DaemonConnection(to: location.answer.socket)
+        return Session(invocation, at: location, environment: environment, streams: streams, daemon: daemon).run()
+      } catch {
+        return plain.run(because: "the daemon of \(location.mount) cannot be reached (\(error))")
+      }
+    }
+  }
+
+  /// The variables whose names are in `names`; all when nil.
+  private static func restricted(_ environment: [[UInt8]], to names: [FilePath]?) -> [[UInt8]] {
+    guard let names else { return environment }
+    let wanted = Set(names.map(\.bytes))
+    return environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
+  }
+}

@@ -1,0 +1,51 @@
+import CasherRecord
+import CasherSystem
+
+/// The mount that the working directory is in.
+struct MountLocation: Sendable {
+  /// Absolute, as getcwd(2) has it.
+  var directory: FilePath
+  /// Where this process sees the mount's root.
+  var mount: FilePath
+  var answer: MountAnswer
+
+  /// Asks the working directory itself. The reason why there is nothing is the end of a sentence.
+  static func find() -> Result<MountLocation, NoCache> {
+    let directory: FilePath
+    do throws(Errno) { directory = try FilePath.currentDirectory() } catch {
+      return .failure(NoCache("the working directory has no path (\(error))"))
+    }
+    guard directory.isAbsolute else { return .failure(NoCache("the working directory is out of reach")) }
+    let value: [UInt8]
+    do throws(Errno) { value = try FilePath(".").extendedAttribute(ProtocolVersion.attribute) } catch {
+      return .failure(
+        NoCache(
+          error == .noData || error == .notSupported
+            ? "\(directory): not inside a casherfs mount" : "\(directory): the mount does not answer (\(error))"))
+    }
+    let answer: MountAnswer
+    do throws(DecodingFailure) { answer = try MountAnswer(encoded: value) } catch {
+      return .failure(NoCache("\(directory): \(error)"))
+    }
+    guard let mount = directory.dropping(suffix: answer.directory) else {
+      return .failure(NoCache("\(directory) is not where the mount says it is (\(answer.directory))"))
+    }
+    return .success(MountLocation(directory: directory, mount: mount, answer: answer))
+  }
+}
+
+/// Why a command is run without a cache.
+struct NoCache: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+extension FilePath {
+  /// This path without the components of `suffix` at its end; nil when it does not end in them.
+  func dropping(suffix: FilePath) -> FilePath? {
+    if suffix.isEmpty { return self }
+    let tail = [UInt8(ascii: "/")] + suffix.bytes
+    guard bytes.count >= tail.count, bytes.suffix(tail.count).elementsEqual(tail) else { return nil }
+    return bytes.count == tail.count ? "/" : FilePath(bytes.dropLast(tail.count))
+  }
+}

@@ -1,0 +1,305 @@
+import CasherRecord
+import CasherSystem
+import CasherTracer
+
+/// One call of acache in a mount: ask the daemon, then replay or run and report.
+///
+/// Whatever goes wrong with the cache, the command is run and its status is the result.
+final class Session {
+  private let invocation: Invocation
+  private let location: MountLocation
+  /// What the command gets.
+  private let environment: [[UInt8]]
+  private let streams: StandardStreams
+  private let daemon: DaemonConnection
+  private let input: PeekedInput?
+  private let isTraced: Bool
+
+  init(
+    _ invocation: Invocation, at location: MountLocation, environment: [[UInt8]], streams: StandardStreams,
+    daemon: DaemonConnection
+  ) {
+    self.invocation = invocation
+    self.location = location
+    self.environment = environment
+    self.streams = streams
+    self.daemon = daemon
+    input =
+      switch streams.input {
+      case .pipe: PeekedInput(source: .standardInput, isSocket: false)
+      case .socket: PeekedInput(source: .standardInput, isSocket: true)
+      default: nil
+      }
+    isTraced = CommandSignals.tracer() != 0
+  }
+
+  /// Returns the exit status.
+  func run() -> Int32 {
+    sendCall()
+    while let (message, descriptors) = daemon.receive() {
+      switch message {
+      case .wantInput(let count):
+        daemon.send(input?.next(upTo: count) ?? .input([], isEnd: true))
+      case .hit(let reply):
+        return replay(reply, descriptors.first)
+      case .run(let reply):
+        return run(reply, spool: descriptors.first)
+      case .plain(let reason):
+        return runPlainly(reason)
+      case .answer(let lines, let status):
+        for line in lines { Console.print(line + "\n", on: .standardOutput) }
+        return Int32(status)
+      case .traceWanted, .recorded:
+        return runPlainly("the daemon does not answer as it should")
+      }
+      for descriptor in descriptors { descriptor.close() }
+    }
+    return runPlainly(daemon.failure ?? "the daemon has gone")
+  }
+
+  private func sendCall() {
+    var options = invocation.options
+    options.extras += streams.pieces
+    let request = CallRequest(
+      arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
+      parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
+      input: streams.observedInput, isTraced: isTraced, options: options)
+    var descriptors: [FileDescriptor] = []
+    if case .file = streams.input { descriptors.append(.standardInput) }
+    daemon.send(.call(request), descriptors: descriptors)
+  }
+
+  // MARK: a hit
+
+  private func replay(_ reply: HitReply, _ spool: FileDescriptor?) -> Int32 {
+    defer { spool?.close() }
+    if invocation.options.verbose {
+      Console.say("hit \(reply.run.hexadecimal.prefix(12)), saved \(Console.duration(reply.duration))")
+    }
+    if reply.consume > 0 { consume(reply.consume) }
+    let transcript = TranscriptReplay(
+      segments: reply.segments, inline: reply.inlineTranscript, spool: spool,
+      output: streams.wasClosed[1] ? nil : .standardOutput, error: streams.wasClosed[2] ? nil : .standardError)
+    do throws(Errno) { try transcript.run() } catch {
+      if error == .brokenPipe { CommandSignals.dieOfBrokenPipe() }
+      Console.say("the recorded output could not be written (\(error))")
+      return ExitStatus.failure
+    }
+    return Int32(reply.exitStatus)
+  }
+
+  /// Leaves standard input where the command left it.
+  private func consume(_ count: UInt64) {
+    switch streams.input {
+    case .pipe, .socket: input?.consume(count)
+    case .file(let offset):
+      let moved = offset.addingReportingOverflow(Int64(clamping: count))
+      if !moved.overflow { _ = try? FileDescriptor.standardInput.seek(to: moved.partialValue) }
+    case .closed, .null, .terminal, .opaque: break
+    }
+  }
+
+  // MARK: a miss
+
+  private func run(_ reply: RunReply, spool: FileDescriptor?) -> Int32 {
+    for line in reply.messages { Console.say(line) }
+    var start = commandStart()
+    start.spool = spool
+    start.daemon = daemon
+    if !reply.view.isEmpty { start.view = (location.mount.appending(reply.view), location.mount) }
+    // The accesses of a traced nested call are in the outer call's trace.
+    let isFollowed = isTraced && !location.answer.view.isEmpty
+    if reply.outside != .trust && !isFollowed {
+      start.tracing = TraceParser.Configuration(
+        directory: location.directory, mount: location.mount,
+        ignored: reply.outsideIgnored + ["/proc", "/sys", "/dev"], trustedSockets: [location.answer.socket])
+    }
+    let began = Clock.monotonic()
+    switch launch(start) {
+    case .failed(let error): return failed(error)
+    case .ended(let waitStatus):
+      CommandSignals.restore()
+      return report(emptyReport(waitStatus, obstacles: [.signalled(waitStatus & 0x7f)]))
+    case .unrunnable(let message, let status):
+      CommandSignals.restore()
+      Console.say(message)
+      return report(emptyReport(status << 8, obstacles: [.failed(UInt8(truncatingIfNeeded: status))]))
+    case .started(let started):
+      let outcome = follow(started, began: began, trusts: reply.outside == .trust)
+      return report(outcome)
+    }
+  }
+
+  private func commandStart() -> CommandStart {
+    CommandStart(
+      arguments: invocation.command, environment: environment, streams: streams, directory: location.directory,
+      input: input)
+  }
+
+  private enum Launched {
+    case started(CommandStart.Started)
+    case unrunnable(message: String, status: Int32)
+    case ended(waitStatus: Int32)
+    case failed(Errno)
+  }
+
+  private func launch(_ start: CommandStart) -> Launched {
+    do throws(Errno) {
+      switch try start.start() {
+      case .started(let started): return .started(started)
+      case .unrunnable(let message, let status): return .unrunnable(message: message, status: status)
+      case .ended(let waitStatus): return .ended(waitStatus: waitStatus)
+      }
+    } catch { return .failed(error) }
+  }
+
+  private func failed(_ error: Errno) -> Int32 {
+    CommandSignals.restore()
+    return runPlainly("the command cannot be followed (\(error))")
+  }
+
+  /// Waits for the command's end and says how it came out.
+  private func follow(_ started: CommandStart.Started, began: Int64, trusts: Bool) -> FinishReport {
+    let run = started.run
+    let batch = InputBatch(daemon: daemon, alreadySent: input?.sent ?? 0)
+    started.input?.taken = { batch.append($0) }
+    var obstacles = started.obstacles
+    do throws(Errno) { try run.wait() } catch { obstacles.append(.storeFailed("acache could not wait (\(error))")) }
+    let duration = Clock.monotonic() &- began
+    do throws(Errno) { try run.relayForTheRest() } catch {
+      obstacles.append(.storeFailed("acache could not split (\(error))"))
+    }
+    CommandSignals.restore()
+    started.input?.close()
+    batch.flush(isEnd: started.input?.reachedEnd ?? false)
+
+    obstacles += started.trace?.obstacles ?? []
+    if run.leftProcesses { obstacles.append(.backgroundProcess) }
+    if streams.input == .opaque || started.input?.isDisturbed == true { obstacles.append(.standardInput) }
+    if let failure = run.spool.failure { obstacles.append(.storeFailed(failure)) }
+    var accesses = started.trace?.accesses ?? []
+    if !trusts {
+      accesses = merge(
+        accesses,
+        CommandSearch.accesses(
+          command: invocation.command.first ?? [], environment: environment, candidates: started.candidates,
+          mount: location.mount))
+    }
+    var consumed = started.input?.consumed ?? 0
+    if case .file(let offset) = streams.input {
+      let end = (try? FileDescriptor.standardInput.seek(to: 0, from: FileDescriptor.fromCurrent)) ?? -1
+      if end >= offset { consumed = UInt64(end &- offset) } else { obstacles.append(.standardInput) }
+    }
+    return FinishReport(
+      waitStatus: run.status ?? 0, segments: run.spool.segments, duration: duration, accesses: accesses,
+      obstacles: obstacles, leftProcesses: run.leftProcesses, consumed: consumed,
+      reachedInputEnd: started.input?.reachedEnd ?? false)
+  }
+
+  private func merge(_ accesses: [OutsideAccess], _ more: [OutsideAccess]) -> [OutsideAccess] {
+    if more.isEmpty { return accesses }
+    var places: [FilePath: Int] = [:]
+    for (index, access) in accesses.enumerated() { places[access.path] = index }
+    var result = accesses
+    for access in more {
+      if let index = places[access.path] {
+        result[index].observed.formUnion(access.observed)
+      } else {
+        result.append(access)
+      }
+    }
+    return result
+  }
+
+  private func emptyReport(_ waitStatus: Int32, obstacles: [Uncacheable]) -> FinishReport {
+    FinishReport(
+      waitStatus: waitStatus, segments: [], duration: 0, accesses: [], obstacles: obstacles, leftProcesses: false,
+      consumed: 0, reachedInputEnd: false)
+  }
+
+  /// Hands the report in, waits until it is recorded, says what is to be said. Returns the exit status.
+  private func report(_ report: FinishReport) -> Int32 {
+    let status = CommandSignals.shellStatus(report.waitStatus)
+    daemon.send(.finished(report))
+    while let (message, descriptors) = daemon.receive() {
+      for descriptor in descriptors { descriptor.close() }
+      switch message {
+      case .recorded(let uncacheable, let lines):
+        say(lines, uncacheable, known: report.obstacles)
+        return status
+      case .answer(let lines, let status):
+        if !invocation.quiet { for line in lines { Console.say(line) } }
+        return Int32(status)
+      case .traceWanted(let process):
+        daemon.send(
+          .traced(process: process, accesses: [], obstacles: [.nested("the outer command ended before it did")]))
+      default: break
+      }
+    }
+    if !invocation.quiet { Console.say("\(daemon.failure ?? "the daemon has gone"); the result is not stored") }
+    return status
+  }
+
+  private func say(_ lines: [String], _ uncacheable: Uncacheable?, known obstacles: [Uncacheable]) {
+    if invocation.quiet { return }
+    if invocation.options.verbose { for line in lines { Console.say(line) } }
+    guard let uncacheable else { return }
+    // Something is wrong with the machine or the store, not with the command: said without being asked.
+    let isTrouble =
+      switch uncacheable {
+      case .storeFailed: !obstacles.contains(uncacheable)
+      case .tracerUnavailable: true
+      default: false
+      }
+    if invocation.options.verbose || isTrouble { Console.say("not stored: \(uncacheable.sentence)") }
+  }
+
+  // MARK: without the cache
+
+  private func runPlainly(_ reason: String) -> Int32 {
+    daemon.close()
+    let plain = PlainRun(invocation, environment: environment)
+    guard let input, !input.held.isEmpty else { return plain.run(because: reason) }
+    // Some of the input has been taken already: the command gets it through a pipe.
+    if let status = plain.refusal(reason) { return status }
+    switch launch(commandStart()) {
+    case .started(let started):
+      _ = try? started.run.wait()
+      _ = try? started.run.relayForTheRest()
+      return CommandSignals.shellStatus(started.run.status ?? 0)
+    case .unrunnable(let message, let status):
+      Console.say(message)
+      return status
+    case .ended(let waitStatus): return CommandSignals.shellStatus(waitStatus)
+    case .failed(let error):
+      Console.say("the command cannot be run (\(error))")
+      return ExitStatus.failure
+    }
+  }
+}
+
+/// Sends what the command takes from its input on to the daemon, in pieces worth a message.
+private final class InputBatch {
+  private let daemon: DaemonConnection
+  private var toSkip: Int
+  private var bytes: [UInt8] = []
+
+  /// The first `alreadySent` bytes have been shown to the daemon before the command ran.
+  init(daemon: DaemonConnection, alreadySent: Int) {
+    self.daemon = daemon
+    toSkip = alreadySent
+  }
+
+  func append(_ taken: [UInt8]) {
+    let skipped = min(toSkip, taken.count)
+    toSkip -= skipped
+    bytes += taken.dropFirst(skipped)
+    if bytes.count >= 1 << 16 { flush(isEnd: false) }
+  }
+
+  func flush(isEnd: Bool) {
+    if bytes.isEmpty && !isEnd { return }
+    daemon.send(.input(bytes, isEnd: isEnd))
+    bytes = []
+  }
+}

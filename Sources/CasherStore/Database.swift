@@ -1,0 +1,129 @@
+import CSQLite
+import CasherSystem
+import Synchronization
+
+/// The connections of one store: one that writes, and as many that read as threads read at once.
+final class Database: Sendable {
+  private let file: FilePath
+  private let directory: FilePath
+  private let options: StoreOptions
+  private let writer: Monitor<Connection?>
+  private let readers = Mutex<[Connection]>([])
+
+  private static let keptReaders = 8
+
+  init(directory: FilePath, options: StoreOptions) throws(StoreError) {
+    self.directory = directory
+    self.options = options
+    file = directory.appending("casher.sqlite")
+    if options.isReadOnly {
+      writer = Monitor(nil)
+      readers.withLock { [first = try readOnlyConnection()] in $0.append(first) }
+      return
+    }
+    let connection = try Connection(
+      file: file, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, directory: directory,
+      busyTimeout: options.busyTimeout)
+    try Schema.prepare(connection, directory: directory, options: options)
+    writer = Monitor(connection)
+  }
+
+  /// Makes reading calls on a connection of its own.
+  func read<Result>(_ body: (Connection) throws(StoreError) -> Result) throws(StoreError) -> Result {
+    let connection = try takeReader()
+    defer { giveBack(connection) }
+    return try body(connection)
+  }
+
+  /// As `read`, all calls seeing one state.
+  func readTransaction<Result>(_ body: (Connection) throws(StoreError) -> Result) throws(StoreError) -> Result {
+    try read { connection throws(StoreError) in
+      try connection.run("BEGIN")
+      defer { try? connection.run("COMMIT") }
+      return try body(connection)
+    }
+  }
+
+  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws; `onFailure` is
+  /// then called before the lock is given up where that is still possible (a failed commit may have lost it).
+  func write<Result>(
+    onFailure: () -> Void = {}, _ body: (Connection) throws(StoreError) -> Result
+  ) throws(StoreError) -> Result {
+    try writer.withLock { connection throws(StoreError) in
+      guard let connection else { throw StoreError(.readOnly, directory) }
+      try connection.run("BEGIN IMMEDIATE")
+      do throws(StoreError) {
+        let result = try body(connection)
+        try connection.run("COMMIT")
+        return result
+      } catch {
+        if connection.isInTransaction {
+          onFailure()
+          try? connection.run("ROLLBACK")
+        }
+        throw error
+      }
+    }
+  }
+
+  /// What `body` did is undone in any case.
+  func rehearse<Result>(_ body: (Connection) throws(StoreError) -> Result) throws(StoreError) -> Result {
+    try writer.withLock { connection throws(StoreError) in
+      guard let connection else { throw StoreError(.readOnly, directory) }
+      try connection.run("BEGIN IMMEDIATE")
+      defer { try? connection.run("ROLLBACK") }
+      return try body(connection)
+    }
+  }
+
+  /// Waits until no thread of this process is in a transaction that writes.
+  func waitForWriter() { writer.withLock { _ in } }
+
+  /// Calls outside any transaction on the writing connection: checkpoints, vacuum.
+  func maintain(_ body: (Connection) throws(StoreError) -> Void) throws(StoreError) {
+    try writer.withLock { connection throws(StoreError) in
+      guard let connection else { throw StoreError(.readOnly, directory) }
+      try body(connection)
+    }
+  }
+
+  func close() {
+    readers.withLock { $0.removeAll() }
+    writer.withLock { $0 = nil }
+  }
+
+  private func takeReader() throws(StoreError) -> Connection {
+    if let connection = readers.withLock({ $0.popLast() }) { return connection }
+    if options.isReadOnly { return try readOnlyConnection() }
+    let connection = try Connection(
+      file: file, flags: SQLITE_OPEN_READWRITE, directory: directory, busyTimeout: options.busyTimeout)
+    try connection.run(script: "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF")
+    return connection
+  }
+
+  private func giveBack(_ connection: Connection) {
+    readers.withLock { if $0.count < Database.keptReaders { $0.append(connection) } }
+  }
+
+  /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one that
+  /// nobody changes (https://sqlite.org/wal.html#read_only_databases).
+  private func readOnlyConnection() throws(StoreError) -> Connection {
+    func usable(_ path: FilePath, _ flags: Int32) throws(StoreError) -> Connection {
+      let connection = try Connection(
+        file: path, flags: flags, directory: directory, busyTimeout: options.busyTimeout)
+      try Schema.check(connection, directory: directory)
+      return connection
+    }
+    do throws(StoreError) { return try usable(file, SQLITE_OPEN_READONLY) } catch {
+      guard [.inputOutput, .readOnly, .permission, .vanished].contains(error.code) else { throw error }
+      guard !directory.bytes.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else { throw error }
+      let name = FilePath(Array("file:".utf8) + Database.escaped(file.bytes) + Array("?immutable=1".utf8))
+      return try usable(name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI)
+    }
+  }
+
+  /// Percent signs written as URIs have them.
+  private static func escaped(_ bytes: [UInt8]) -> [UInt8] {
+    bytes.flatMap { $0 == UInt8(ascii: "%") ? Array("%25".utf8) : [$0] }
+  }
+}

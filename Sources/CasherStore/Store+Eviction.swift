@@ -1,0 +1,195 @@
+import CasherSystem
+
+/// What an eviction removed, or would remove.
+public struct EvictionReport: Hashable, Sendable {
+  /// Runs removed, least recently used first.
+  public var runs: [Digest] = []
+  /// Blobs removed.
+  public var blobs: Int64 = 0
+  /// Bytes of `Statistics.storedBytes` given back.
+  public var freedBytes: Int64 = 0
+  /// What is stored afterwards.
+  public var storedBytes: Int64 = 0
+  /// Runs that would have gone but are pinned.
+  public var pinnedRuns: Int64 = 0
+  public var isDryRun: Bool = false
+
+  public init() {}
+}
+
+extension Store {
+  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used since
+  /// `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
+  ///
+  /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
+  /// eviction removes, never a row without its file.
+  public func evict(
+    maxBytes: Int64? = nil, olderThan: Int64? = nil, dryRun: Bool = false
+  ) throws(StoreError) -> EvictionReport {
+    if options.isReadOnly { throw StoreError(.readOnly, directory) }
+    try writePending()
+    var eviction = Eviction(store: self, maxBytes: maxBytes, olderThan: olderThan)
+    eviction.report.isDryRun = dryRun
+    if dryRun {
+      try database.rehearse { connection throws(StoreError) in
+        let before = try Totals(connection)
+        while try eviction.step(connection) {}
+        try eviction.close(before, connection)
+      }
+      return eviction.report
+    }
+    let before = try database.read { connection throws(StoreError) in try Totals(connection) }
+    while try database.write({ connection throws(StoreError) in try eviction.step(connection) }) {
+      try processRemovals()
+    }
+    try processRemovals()
+    try database.read { connection throws(StoreError) in try eviction.close(before, connection) }
+    if eviction.report.freedBytes > 0 {
+      try? database.maintain { connection throws(StoreError) in
+        try connection.query(built: "PRAGMA incremental_vacuum(4096)", []) { _ in true }
+      }
+    }
+    return eviction.report
+  }
+
+  /// Makes room when more is stored than the limit allows, down to 95 % of it, so that not every insertion evicts.
+  func evictOverLimit() throws(StoreError) {
+    let stored = try database.read { connection throws(StoreError) in try Totals(connection).stored }
+    if stored > options.limit { _ = try evict(maxBytes: options.limit - options.limit / 20) }
+  }
+
+  /// Removes those of the blobs that nothing names or pins and nobody has reserved; their files are then on the list of
+  /// `processRemovals`. Gives how many they were.
+  @discardableResult
+  func removeUnnamed(_ blobs: [Int64], _ connection: Connection) throws(StoreError) -> Int64 {
+    let now = Clock.now()
+    var count: Int64 = 0
+    for id in blobs {
+      let row = try connection.first(
+        """
+        SELECT id, digest, size, stored, form, damaged, boot, inode, modified, changed FROM blobs
+        WHERE id = ? AND refs <= 0 AND reserved < ?
+        """, .integer(id), .integer(now)
+      ) { BlobRow(row: $0) }
+      guard let row else { continue }
+      if row.form != .inline {
+        try connection.run("INSERT OR IGNORE INTO removals VALUES(?)", .bytes(row.path.bytes))
+      }
+      if row.form == .zstd { try removeCopy(id, row.digest, connection) }
+      try connection.run("DELETE FROM blobs WHERE id = ?", .integer(id))
+      count += 1
+    }
+    return count
+  }
+
+  func removeCopy(_ blob: Int64, _ digest: Digest, _ connection: Connection) throws(StoreError) {
+    try connection.run("DELETE FROM inflated WHERE blob = ?", .integer(blob))
+    if connection.changes > 0 {
+      let path = StoreLayout.path("inflated", digest)
+      try connection.run("INSERT OR IGNORE INTO removals VALUES(?)", .bytes(path.bytes))
+    }
+  }
+
+  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put there
+  /// again, so that no file goes that has a row.
+  func processRemovals() throws(StoreError) {
+    while true {
+      let hasSome = try database.read { connection throws(StoreError) in
+        try connection.first("SELECT 1 FROM removals LIMIT 1") { _ in true } ?? false
+      }
+      if !hasSome { return }
+      try database.write { connection throws(StoreError) in
+        for path in try connection.all("SELECT path FROM removals LIMIT 64", map: { FilePath($0.bytes(0)) }) {
+          do throws(Errno) { try layout.root.remove(path) } catch {
+            guard error == .noSuchFile else { throw StoreError(error, directory.appending(path)) }
+          }
+          try connection.run("DELETE FROM removals WHERE path = ?", .bytes(path.bytes))
+        }
+      }
+    }
+  }
+}
+
+/// One eviction on its way: where it stands, and what it has removed.
+private struct Eviction {
+  let store: Store
+  let maxBytes: Int64?
+  let olderThan: Int64?
+  var report = EvictionReport()
+  /// The last run looked at; pinned ones stay behind it.
+  private var cursor: (used: Int64, row: Int64) = (.min, 0)
+  private static let batch: Int64 = 32
+
+  init(store: Store, maxBytes: Int64?, olderThan: Int64?) {
+    self.store = store
+    self.maxBytes = maxBytes
+    self.olderThan = olderThan
+  }
+
+  /// Removes some; false when there is nothing left to do.
+  mutating func step(_ connection: Connection) throws(StoreError) -> Bool {
+    if try removeForgotten(connection) { return true }
+    if try removeCopies(connection) { return true }
+    return try removeRuns(connection)
+  }
+
+  mutating func close(_ before: Totals, _ connection: Connection) throws(StoreError) {
+    let totals = try Totals(connection)
+    report.storedBytes = totals.stored
+    report.freedBytes = max(0, before.stored - totals.stored)
+  }
+
+  private func exceeds(_ connection: Connection) throws(StoreError) -> Bool {
+    guard let maxBytes else { return false }
+    return try Totals(connection).stored > maxBytes
+  }
+
+  /// Blobs that were put for a run that never came.
+  private mutating func removeForgotten(_ connection: Connection) throws(StoreError) -> Bool {
+    let blobs = try connection.all(
+      "SELECT id FROM blobs WHERE refs = 0 AND reserved < ? LIMIT ?", .integer(Clock.now()), .integer(Eviction.batch)
+    ) { $0.integer(0) }
+    let removed = try store.removeUnnamed(blobs, connection)
+    report.blobs += removed
+    return removed > 0
+  }
+
+  private mutating func removeCopies(_ connection: Connection) throws(StoreError) -> Bool {
+    let limit: Int64 = try exceeds(connection) ? .max : olderThan ?? .min
+    let copies = try connection.all(
+      """
+      SELECT i.blob, b.digest FROM inflated i JOIN blobs b ON b.id = i.blob
+      WHERE i.used < ? ORDER BY i.used LIMIT ?
+      """, .integer(limit), .integer(Eviction.batch)
+    ) { row in row.digest(1).map { (row.integer(0), $0) } }
+    for (blob, digest) in copies {
+      try store.removeCopy(blob, digest, connection)
+      if limit == .max, !(try exceeds(connection)) { break }
+    }
+    return !copies.isEmpty
+  }
+
+  private mutating func removeRuns(_ connection: Connection) throws(StoreError) -> Bool {
+    var isOver = try exceeds(connection)
+    guard isOver || olderThan != nil else { return false }
+    let runs = try connection.all(
+      """
+      SELECT r.seq, r.id, r.used, EXISTS(SELECT 1 FROM run_pins p WHERE p.run = r.id) FROM runs r
+      WHERE (r.used, r.seq) > (?, ?) ORDER BY r.used, r.seq LIMIT ?
+      """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch)
+    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) } }
+    for run in runs {
+      guard isOver || run.used < olderThan ?? .min else { return false }
+      cursor = (run.used, run.row)
+      if run.isPinned {
+        report.pinnedRuns += 1
+        continue
+      }
+      let blobs = try store.removeRun(run.row, connection)
+      report.blobs += try store.removeUnnamed(blobs, connection)
+      report.runs.append(run.id)
+      isOver = try exceeds(connection)
+    }
+    return !runs.isEmpty
+  }
+}

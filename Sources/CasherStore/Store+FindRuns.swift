@@ -1,0 +1,197 @@
+import CasherSystem
+
+extension Store {
+  // MARK: lookups
+
+  /// The path sets known under a weak key, most recently used first.
+  public func pathSets(weakKey: Digest, limit: Int = .max) throws(StoreError) -> [(digest: Digest, body: [UInt8])] {
+    try database.read { connection throws(StoreError) in
+      try connection.all(
+        """
+        SELECT p.digest, p.body FROM variants v JOIN path_sets p ON p.id = v.path_set
+        WHERE v.weak = ? ORDER BY v.used DESC LIMIT ?
+        """, .digest(weakKey), .integer(Int64(clamping: limit))
+      ) { row throws(StoreError) in
+        guard let digest = row.digest(0), let body = Packed.unpack(row.bytes(1)) else {
+          throw StoreError(.damagedRecord, directory, detail: "a path set")
+        }
+        return (digest, body)
+      }
+    }
+  }
+
+  /// As `pathSets`, without the bodies: for callers that keep decoded path sets.
+  public func pathSetDigests(weakKey: Digest, limit: Int = .max) throws(StoreError) -> [Digest] {
+    try database.read { connection throws(StoreError) in
+      try connection.all(
+        """
+        SELECT p.digest FROM variants v JOIN path_sets p ON p.id = v.path_set
+        WHERE v.weak = ? ORDER BY v.used DESC LIMIT ?
+        """, .digest(weakKey), .integer(Int64(clamping: limit))
+      ) { $0.digest(0) }
+    }
+  }
+
+  /// Nil when it is not there.
+  public func pathSetBody(_ digest: Digest) throws(StoreError) -> [UInt8]? {
+    try database.read { connection throws(StoreError) in
+      try connection.first("SELECT body FROM path_sets WHERE digest = ?", .digest(digest)) { row throws(StoreError) in
+        guard let body = Packed.unpack(row.bytes(0)) else {
+          throw StoreError(.damagedRecord, directory, detail: "a path set")
+        }
+        return body
+      }
+    }
+  }
+
+  /// The runs of a strong key with their bodies and blobs, most recently used first.
+  public func runs(strongKey: Digest, limit: Int = .max) throws(StoreError) -> [StoredRun] {
+    try database.readTransaction { connection throws(StoreError) in
+      try whole(
+        try connection.all(
+          """
+          SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set
+          WHERE r.strong = ? ORDER BY r.used DESC, r.seq DESC LIMIT ?
+          """, .digest(strongKey), .integer(Int64(clamping: limit))
+        ) { RunRow($0) }, connection)
+    }
+  }
+
+  /// The runs of a weak key with their bodies and blobs, most recently used first.
+  public func runs(weakKey: Digest, limit: Int = 16) throws(StoreError) -> [StoredRun] {
+    try database.readTransaction { connection throws(StoreError) in
+      try whole(
+        try connection.all(
+          """
+          SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set
+          WHERE r.weak = ? ORDER BY r.used DESC LIMIT ?
+          """, .digest(weakKey), .integer(Int64(clamping: limit))
+        ) { RunRow($0) }, connection)
+    }
+  }
+
+  /// Records a hit on a run: its place in the order of eviction, and its count. Cheap; written with the next flush.
+  public func touch(_ run: Digest) {
+    if options.isReadOnly { return }
+    pending.withLock { $0.touch(run, Pending.Touch(hits: 1, used: Clock.now())) }
+    wakeWorker()
+  }
+
+  /// The run with its body and blobs; nil when it is not there.
+  public func run(_ id: Digest) throws(StoreError) -> StoredRun? {
+    try database.readTransaction { connection throws(StoreError) in
+      try whole(
+        try connection.all(
+          "SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set WHERE r.id = ?", .digest(id)
+        ) { RunRow($0) }, connection
+      ).first
+    }
+  }
+
+  // MARK: lists
+
+  /// Newest first, without blobs; with bodies when asked for.
+  public func runs(matching filter: RunFilter, withBodies: Bool = false) throws(StoreError) -> [StoredRun] {
+    var conditions: [String] = []
+    var values: [SQLValue] = []
+    func require(_ condition: String, _ bound: SQLValue...) {
+      conditions.append(condition)
+      values += bound
+    }
+    if let command = filter.command { require("CAST(r.command AS TEXT) GLOB ?", .text(command)) }
+    if let tag = filter.tag {
+      require("r.seq IN (SELECT run FROM tags WHERE name = ? AND value = ?)", .text(tag.name), .text(tag.value))
+    }
+    if let since = filter.since { require("r.created >= ?", .integer(since)) }
+    if let succeeded = filter.succeeded { require(succeeded ? "r.status = 0" : "r.status <> 0") }
+    if let mount = filter.mount { require("r.mount = ?", .bytes(mount.bytes)) }
+    if let parent = filter.parent { require("r.parent = ?", .digest(parent)) }
+    if let weakKey = filter.weakKey { require("r.weak = ?", .digest(weakKey)) }
+    let sql =
+      "SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set"
+      + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
+      + " ORDER BY r.created DESC, r.seq DESC LIMIT ? OFFSET ?"
+    values += [.integer(filter.limit.map { Int64(clamping: $0) } ?? -1), .integer(Int64(clamping: filter.skip))]
+    return try database.readTransaction { connection throws(StoreError) in
+      var rows: [RunRow] = []
+      try connection.query(built: sql, values) { row in
+        if let run = RunRow(row) { rows.append(run) }
+        return true
+      }
+      var result: [StoredRun] = []
+      for row in rows {
+        var run = row.run
+        run.tags = try tags(of: row.row, connection)
+        if withBodies { run.body = try body(of: row.row, connection) }
+        result.append(run)
+      }
+      return result
+    }
+  }
+
+  /// The ids that begin with these hexadecimal digits, newest first, at most `limit`. None for an empty prefix, or one that
+  /// is not hexadecimal.
+  public func runs(idPrefix: String, limit: Int = 2) throws(StoreError) -> [Digest] {
+    let count = idPrefix.utf8.count
+    guard (1...64).contains(count),
+      let first = Digest(hexadecimal: idPrefix + String(repeating: "0", count: 64 - count)),
+      let last = Digest(hexadecimal: idPrefix + String(repeating: "f", count: 64 - count))
+    else { return [] }
+    return try database.read { connection throws(StoreError) in
+      try connection.all(
+        "SELECT id FROM runs WHERE id BETWEEN ? AND ? ORDER BY created DESC, seq DESC LIMIT ?", .digest(first),
+        .digest(last), .integer(Int64(clamping: limit))
+      ) { $0.digest(0) }
+    }
+  }
+
+  // MARK: what belongs to a row
+
+  private func whole(_ rows: [RunRow], _ connection: Connection) throws(StoreError) -> [StoredRun] {
+    var result: [StoredRun] = []
+    for row in rows {
+      var run = row.run
+      run.body = try body(of: row.row, connection)
+      run.tags = try tags(of: row.row, connection)
+      run.blobs = try connection.all(
+        "SELECT b.digest FROM run_blobs n JOIN blobs b ON b.id = n.blob WHERE n.run = ?", .integer(row.row)
+      ) { $0.digest(0) }
+      result.append(run)
+    }
+    return result
+  }
+
+  private func body(of row: Int64, _ connection: Connection) throws(StoreError) -> [UInt8] {
+    let frame = try connection.first("SELECT body FROM bodies WHERE run = ?", .integer(row)) { $0.bytes(0) }
+    guard let frame, let body = Packed.unpack(frame) else {
+      throw StoreError(.damagedRecord, directory, detail: "a run")
+    }
+    return body
+  }
+
+  private func tags(of row: Int64, _ connection: Connection) throws(StoreError) -> [Tag] {
+    try connection.all("SELECT name, value FROM tags WHERE run = ?", .integer(row)) {
+      Tag(name: $0.text(0), value: $0.text(1))
+    }
+  }
+}
+
+/// A row of `runs` with its path set's digest behind it.
+private struct RunRow {
+  let row: Int64
+  let run: StoredRun
+
+  init?(_ columns: Row) {
+    guard let id = columns.digest(1), let weak = columns.digest(2), let strong = columns.digest(4),
+      let condition = columns.digest(5), let pathSet = columns.digest(19)
+    else { return nil }
+    row = columns.integer(0)
+    run = StoredRun(
+      id: id, weakKey: weak, pathSet: pathSet, strongKey: strong, conditionKey: condition, created: columns.integer(6),
+      lastUsed: columns.integer(7), duration: columns.integer(9),
+      exitStatus: UInt8(truncatingIfNeeded: columns.integer(10)), command: columns.bytes(11),
+      directory: FilePath(columns.bytes(12)), mount: FilePath(columns.bytes(13)), parent: columns.digest(14),
+      outputBytes: columns.integer(15), inputCount: columns.integer(16), outputCount: columns.integer(17),
+      hits: columns.integer(8), body: [], blobs: [])
+  }
+}

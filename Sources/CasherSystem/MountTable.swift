@@ -1,0 +1,65 @@
+import Glibc
+
+/// A line of the kernel's mount table (proc_pid_mountinfo(5)).
+public struct MountEntry: Hashable, Sendable {
+  /// The directory of the filesystem that is shown.
+  public let root: FilePath
+  /// Where it is mounted, as this process names it.
+  public let mountPoint: FilePath
+  /// `ext4`, or `fuse.` and a name.
+  public let type: FilePath
+  public let source: FilePath
+
+  /// The type of every mount that Casher makes.
+  public static let casherType: FilePath = "fuse.casherfs"
+
+  /// A line without its newline; nil when it is not in the table's format.
+  public init?(line: some Sequence<UInt8>) {
+    let fields = line.split(separator: UInt8(ascii: " "))
+    guard let dash = fields.firstIndex(where: { $0.elementsEqual([UInt8(ascii: "-")]) }), dash >= 6,
+      fields.count > dash + 2
+    else { return nil }
+    root = MountEntry.unescape(fields[3])
+    mountPoint = MountEntry.unescape(fields[4])
+    type = MountEntry.unescape(fields[dash + 1])
+    source = MountEntry.unescape(fields[dash + 2])
+  }
+
+  /// The kernel writes space, tab, newline and backslash as a backslash and three octal digits.
+  private static func unescape(_ field: some Collection<UInt8>) -> FilePath {
+    var result: [UInt8] = []
+    var rest = Array(field)[...]
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3, digits.allSatisfy({ (0x30...0x37).contains($0) }) {
+        result.append(digits.reduce(0) { $0 << 3 | ($1 - 0x30) })
+        rest = rest.dropFirst(3)
+      } else {
+        result.append(byte)
+      }
+    }
+    return FilePath(result)
+  }
+}
+
+/// What is mounted in this process's mount namespace.
+public enum MountTable {
+  /// Every mount in the order in which the kernel lists them: of several at one place, the last covers the others.
+  public static func read() throws(Errno) -> [MountEntry] {
+    let file = try FileDescriptor.open("/proc/self/mountinfo", O_RDONLY)
+    defer { file.close() }
+    return try file.readAll().split(separator: UInt8(ascii: "\n")).compactMap { MountEntry(line: $0) }
+  }
+
+  /// The mount that is seen at exactly this place.
+  public static func top(at path: FilePath) throws(Errno) -> MountEntry? {
+    try read().last { $0.mountPoint == path }
+  }
+
+  /// Casher's mounts that are to be seen, each place once.
+  public static func casherMounts() throws(Errno) -> [MountEntry] {
+    let all = try read()
+    var seen: Set<FilePath> = []
+    return all.reversed().filter { seen.insert($0.mountPoint).inserted && $0.type == MountEntry.casherType }.reversed()
+  }
+}

@@ -1,0 +1,85 @@
+import CasherDaemon
+import CasherOverlay
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// The process that serves a mount, from its side. Nothing else of casherfs knows the daemon's interface.
+enum MountServer {
+  /// Makes casherfs serve a mount and report through `reportDescriptor`; not for people.
+  static let privateArgument = "__serve"
+  static let reportDescriptor = FileDescriptor(rawValue: 3)
+
+  /// The background process: serves the mount that `arguments` describe, and returns its exit status.
+  static func run(_ arguments: [FilePath]) -> Int32 {
+    do throws(Failure) {
+      let parsed = try Arguments(arguments, for: .mount)
+      guard let directory = parsed.operands.first else { throw Failure(.usage, "DIR is missing.") }
+      let configuration = try MountConfiguration(parsed, directory: directory)
+      let store = try StoreAccess(parsed)
+      // No directory but the mounted one is kept in use, and the terminal only until the mount works.
+      try? FilePath("/").makeCurrentDirectory()
+      try serve(configuration, store) { log in
+        try? log.duplicate(onto: .standardOutput)
+        try? log.duplicate(onto: .standardError)
+        try? reportDescriptor.writeAll(MountReport.ready.encoded)
+        reportDescriptor.close()
+      }
+      return ExitCode.success.rawValue
+    } catch {
+      try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
+      return error.code.rawValue
+    }
+  }
+
+  /// `casherfs mount -f`: serves the mount until it ends.
+  static func serveInForeground(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) {
+    try serve(configuration, store) { _ in }
+  }
+
+  /// Serves the mount until it ends. `ready` is called when it works, with the mount's log.
+  private static func serve(
+    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FileDescriptor) -> Void
+  ) throws(Failure) {
+    var daemon = DaemonConfiguration(
+      directory: configuration.directory, storeDirectory: store.directory, storeOptions: store.options)
+    daemon.timeout = Double(configuration.options.timeout) / 1e9
+    daemon.passthrough = configuration.options.passthrough
+    daemon.threads = configuration.options.threads
+    daemon.trace = configuration.debug
+    let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
+    do throws(DaemonError) {
+      try Daemon.run(daemon) {
+        let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
+        ready(file ?? .standardError)
+        file?.close()
+      }
+    } catch { throw failure(error, configuration.directory) }
+  }
+
+  private static func code(_ code: OverlayError.Code) -> ExitCode {
+    switch code {
+    case .missing: .missing
+    case .notDirectory: .notDirectory
+    case .unreadable: .unreadable
+    case .alreadyMounted: .alreadyMounted
+    case .busy: .busy
+    case .noDevice, .noHelper, .notPermitted: .noFuse
+    case .disconnected, .failed: .failure
+    }
+  }
+
+  private static func failure(_ error: DaemonError, _ directory: FilePath) -> Failure {
+    switch error {
+    case .store(let error): StoreAccess.failure(error)
+    case .storeInsideMount(let store):
+      Failure(
+        .storeUnusable,
+        "the cache directory \(store) lies in \(directory), which would observe itself; set CASHER_CACHE_DIR elsewhere."
+      )
+    case .socket(let path, let error):
+      Failure(.storeUnusable, "the daemon's socket \(path) cannot be made: \(error).")
+    case .overlay(let error): Failure(code(error.code), "\(error).")
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import Foundation
+import Testing
+
+@Suite("Mounting and unmounting")
+struct MountTests {
+  @Test("A mounted directory shows its files, and what is changed in it is there after unmounting")
+  func roundTrip() throws {
+    let place = try Place()
+    try place.write("before", to: "kept")
+    #expect(try place.casherfs("mount", place.work).status == 0)
+    #expect(place.read("kept") == "before")
+    try place.write("new", to: "made")
+    try place.shell("mkdir d; ln -s made link; chmod 600 made; rm kept")
+    #expect(try place.casherfs("unmount", place.work) == Outcome(status: 0, output: "", error: ""))
+    #expect(place.read("made") == "new")
+    #expect(try place.shell("ls -p; stat -c %a made; readlink link").output == "d/\nlink\nmade\n600\nmade\n")
+  }
+
+  @Test("Each thing that can be wrong with the target has one sentence and its own status")
+  func targets() throws {
+    let place = try Place()
+    try place.write("", to: "file")
+    var statuses: [Int32] = []
+    for target in ["/nowhere", "/file"] {
+      let outcome = try place.casherfs("mount", place.work + target)
+      #expect(outcome.error.split(separator: "\n").count == 1)
+      statuses.append(outcome.status)
+    }
+    #expect(statuses == [3, 4])
+    #expect(try place.casherfs("unmount", place.work).status == 10)
+  }
+
+  @Test("A directory that may not be read is refused")
+  func unreadable() throws {
+    let place = try Place()
+    chmod(place.work, 0o700)
+    let outcome = try run(
+      "/usr/bin/setpriv", ["--reuid", "65534", "--clear-groups", Programs.casherfs, "mount", place.work],
+      environment: place.environment)
+    #expect(outcome.status == 7)
+    #expect(outcome.error.contains("cannot be read"))
+  }
+
+  @Test("What is mounted already is not mounted again")
+  func twice() throws {
+    try withMount { place throws in
+      let outcome = try place.casherfs("mount", place.work)
+      #expect(outcome.status == 5)
+      #expect(outcome.error.contains("already mounted"))
+    }
+  }
+
+  @Test("A shell that stands in the directory is told how to get into the mount")
+  func standingInside() throws {
+    let place = try Place()
+    let outcome = try place.casherfs("mount", ".", in: place.work)
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    #expect(outcome.status == 0)
+    #expect(outcome.error.contains("cd ."))
+  }
+
+  @Test("A mount in use is not unmounted, and says so; when it is free, it is")
+  func busy() throws {
+    try withMount { place throws in
+      let user = Process()
+      user.executableURL = URL(fileURLWithPath: "/bin/cat")
+      user.currentDirectoryURL = URL(fileURLWithPath: place.work)
+      let pipe = Pipe()
+      user.standardInput = pipe
+      try user.run()
+      let outcome = try place.casherfs("unmount", place.work)
+      #expect(outcome.status == 6)
+      #expect(outcome.error.contains("still in use"))
+      try pipe.fileHandleForWriting.close()
+      user.waitUntilExit()
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+    }
+  }
+
+  @Test("A mount whose daemon was killed says what to run, and that works")
+  func killedDaemon() throws {
+    try withMount { place throws in
+      try place.write("kept", to: "file")
+      let daemon = try #require(try place.daemon())
+      kill(daemon, SIGKILL)
+      try place.waitForEnd(of: daemon)
+      let status = try place.casherfs("status", place.work)
+      #expect(status.status == 11)
+      #expect(status.output.contains("casherfs unmount \(place.work)"))
+      #expect(try place.casherfs("mount", place.work).status == 11)
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(place.read("file") == "kept")
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(place.read("file") == "kept")
+    }
+  }
+
+  @Test("SIGTERM, SIGINT and umount end the daemon cleanly", arguments: ["TERM", "INT", "umount"])
+  func otherEnds(way: String) throws {
+    try withMount { place throws in
+      let daemon = try #require(try place.daemon())
+      try place.shell(way == "umount" ? "umount '\(place.work)'" : "kill -\(way) \(daemon)", in: "/")
+      try place.waitForEnd(of: daemon)
+      #expect(try place.casherfs("unmount", place.work).status == 10)
+    }
+  }
+
+  @Test("status tells what is mounted and how")
+  func status() throws {
+    try withMount { place throws in
+      let mounts = try place.casherfs("status", "--json").json(as: [[String: Any]].self)
+      let mount = try #require(mounts.first { $0["directory"] as? String == place.work })
+      #expect(mount["alive"] as? Bool == true)
+      #expect(mount["process"] is Int)
+      #expect(mount["passthrough"] != nil)
+      #expect(try place.casherfs("status", place.work).output.contains(place.work))
+    }
+  }
+
+  @Test("Names of any bytes, spaces and newlines in the mount's own path do no harm")
+  func oddNames() throws {
+    let place = try Place()
+    let odd = place.base + "/with space\nand newline"
+    try FileManager.default.createDirectory(atPath: odd, withIntermediateDirectories: true)
+    #expect(try place.casherfs("mount", odd).status == 0)
+    #expect(try place.acache("echo x > out; cat out", in: odd).output == "x\n")
+    #expect(try place.casherfs("unmount", odd).status == 0)
+    #expect(FileManager.default.fileExists(atPath: odd + "/out"))
+  }
+}
+
+extension Place {
+  /// The process that serves the mount.
+  fileprivate func daemon() throws -> Int32? {
+    let mounts = try casherfs("status", work, "--json").json(as: [[String: Any]].self)
+    return (mounts.first?["process"] as? Int).flatMap { Int32(exactly: $0) }
+  }
+
+  /// Waits until the process is gone; tail(1) ends with it.
+  fileprivate func waitForEnd(of process: Int32) throws {
+    try shell("exec timeout 30 tail --pid=\(process) -s 0.02 -f /dev/null", in: "/")
+  }
+}

@@ -1,0 +1,136 @@
+import Foundation
+import Testing
+
+@Suite("Running and replaying")
+struct ReplayTests {
+  @Test("The second call of a command runs nothing and prints the same")
+  func secondCall() throws {
+    try withMount { place throws in
+      try place.write("some text\n", to: "input")
+      // Outside the mount and not observed: tells whether anything was run.
+      let script = "cat input; echo problem >&2; exit 0"
+      let first = try place.acache(script)
+      #expect(first == Outcome(status: 0, output: "some text\n", error: "problem\n"))
+      #expect(try place.counts() == Counts(hits: 0, misses: 1))
+      #expect(try place.acache(script) == first)
+      #expect(try place.counts() == Counts(hits: 1, misses: 1))
+    }
+  }
+
+  @Test("A changed input runs the command again, and changed back it is a hit again")
+  func changedInput() throws {
+    try withMount { place throws in
+      try place.write("one", to: "input")
+      #expect(try place.acache("cat input").output == "one")
+      try place.write("two", to: "input")
+      #expect(try place.acache("cat input").output == "two")
+      try place.write("one", to: "input")
+      #expect(try place.acache("cat input").output == "one")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("A hit puts files, modes, directories, links and removals back")
+  func outputs() throws {
+    try withMount { place throws in
+      let script = "mkdir -p d/e; echo x > d/e/f; chmod 640 d/e/f; ln -s e/f d/l; ln d/e/f d/h; rm -f gone; : > empty"
+      let look = "ls -R; stat -c '%a %h %F' d/e/f; readlink d/l; cat d/h"
+      try place.write("", to: "gone")
+      #expect(try place.acache(script).status == 0)
+      let wanted = try place.shell(look)
+      try place.shell("rm -rf d empty; : > gone")
+      #expect(try place.acache(script).status == 0)
+      #expect(try place.shell(look) == wanted)
+      #expect(try place.counts() == Counts(hits: 1, misses: 1))
+    }
+  }
+
+  @Test("What a hit has placed is an ordinary file after unmounting")
+  func unmounted() throws {
+    try withMount { place throws in
+      try place.acache("seq 1000 > out")
+      try place.shell("rm out")
+      try place.acache("seq 1000 > out")
+      #expect(try place.counts().hits == 1)
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.shell("tail -n 1 out; wc -l < out").output == "1000\n1000\n")
+      #expect(try place.shell("ls -a").output == ".\n..\nout\n")
+    }
+  }
+
+  @Test("A command that fails is not stored, and its status is passed on")
+  func failing() throws {
+    try withMount { place throws in
+      for _ in 1...2 {
+        let outcome = try place.acache("echo no >&2; exit 3")
+        #expect(outcome == Outcome(status: 3, output: "", error: "no\n"))
+      }
+      #expect(try place.counts() == Counts(hits: 0, misses: 2))
+    }
+  }
+
+  @Test("A name that was missing counts: when it appears, the command runs again")
+  func appearing() throws {
+    try withMount { place throws in
+      let script = "[ -e extra ] && echo yes || echo no"
+      #expect(try place.acache(script).output == "no\n")
+      #expect(try place.acache(script).output == "no\n")
+      try place.write("", to: "extra")
+      #expect(try place.acache(script).output == "yes\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("A file that appears in a listed directory runs the command again")
+  func listing() throws {
+    try withMount { place throws in
+      #expect(try place.acache("ls").output == "")
+      try place.write("", to: "new")
+      #expect(try place.acache("ls").output == "new\n")
+    }
+  }
+
+  @Test("Standard input from a pipe is part of the key")
+  func pipedInput() throws {
+    try withMount { place throws in
+      #expect(try place.acache("sort -r", input: "1\n2\n").output == "2\n1\n")
+      #expect(try place.acache("sort -r", input: "1\n2\n").output == "2\n1\n")
+      #expect(try place.acache("sort -r", input: "1\n3\n").output == "3\n1\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("The environment is part of the key")
+  func environment() throws {
+    try withMount { place throws in
+      place.environment["COLOUR"] = "red"
+      #expect(try place.acache("echo $COLOUR").output == "red\n")
+      place.environment["COLOUR"] = "blue"
+      #expect(try place.acache("echo $COLOUR").output == "blue\n")
+      place.environment["COLOUR"] = "red"
+      #expect(try place.acache("echo $COLOUR").output == "red\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("A counter counts and a log grows under acache")
+  func readModifyWrite() throws {
+    try withMount { place throws in
+      try place.write("0\n", to: "counter")
+      for wanted in 1...3 {
+        try place.acache("echo $(($(cat counter) + 1)) > counter; echo line >> log")
+        #expect(place.read("counter") == "\(wanted)\n")
+      }
+      #expect(place.read("log") == "line\nline\nline\n")
+    }
+  }
+
+  @Test("Where nothing is mounted the command runs plainly, and one line says so")
+  func unmountedDirectory() throws {
+    let place = try Place()
+    let outcome = try place.acache("echo out; exit 4")
+    #expect(outcome.status == 4)
+    #expect(outcome.output == "out\n")
+    #expect(outcome.error.split(separator: "\n").count == 1)
+  }
+}
