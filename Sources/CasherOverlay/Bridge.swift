@@ -21,7 +21,8 @@ enum Bridge {
     _ context: UnsafeMutablePointer<cfuse_context>, _ connection: UnsafeMutablePointer<fuse_conn_info>
   ) {
     for capability in [
-      FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_CACHE_SYMLINKS,
+      FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_ATOMIC_O_TRUNC,
+      FUSE_CAP_CACHE_SYMLINKS,
       FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_AUTO_INVAL_DATA,
     ] {
       connection.pointee.want |= connection.pointee.capable & UInt32(bitPattern: capability)

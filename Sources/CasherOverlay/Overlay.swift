@@ -175,7 +175,9 @@ public final class Overlay: Sendable {
   public var counters: [(name: String, value: Int)] {
     [
       ("nodes", table.liveNodes), ("inodes", table.liveInodes), ("descriptors", table.pool.openCount),
-      ("writers", mainView.writers.withLock { $0.count } + allViews.reduce(0) { $0 + $1.writers.withLock { $0.count } }),
+      (
+        "writers", mainView.writers.withLock { $0.count } + allViews.reduce(0) { $0 + $1.writers.withLock { $0.count } }
+      ),
       ("views", allViews.count),
     ] + requests.all.map { ("requests.\($0.name)", $0.value) }
   }

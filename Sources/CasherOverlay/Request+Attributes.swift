@@ -94,7 +94,9 @@ extension Request {
       return try reply(overlay.recorder.mountAnswer(for: node), size: size)
     }
     guard node.inode.role != .viewsDirectory else { throw .noData }
-    if strncmp(name, Request.userNamespace, 5) == 0 { lookRecorder(node.view)?.didReadAttributes(of: node, by: actor(node.view)) }
+    if strncmp(name, Request.userNamespace, 5) == 0 {
+      lookRecorder(node.view)?.didReadAttributes(of: node, by: actor(node.view))
+    }
     try replyFilled(size) { buffer throws(Errno) in
       try node.inode.withDescriptor { descriptor throws(Errno) in
         try descriptor.attributeOfPath(name, into: buffer)

@@ -77,7 +77,8 @@ extension Overlay {
 
   /// The node of an id that the kernel sends. It sends only what it was given and has not forgotten.
   func node(_ id: fuse_ino_t) -> Node {
-    guard id != fuse_ino_t(FUSE_ROOT_ID), let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: id)) else {
+    guard id != fuse_ino_t(FUSE_ROOT_ID), let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: id))
+    else {
       return mainRoot
     }
     return Unmanaged<Node>.fromOpaque(address).takeUnretainedValue()

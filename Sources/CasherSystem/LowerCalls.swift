@@ -146,7 +146,9 @@ extension FileDescriptor {
   /// /proc/self/fd/N.
   public func attributeNamesOfPath(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
     try withProcPath { path throws(Errno) in
-      try check("listxattr") { CLinux.listxattr(path, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count) }
+      try check("listxattr") {
+        CLinux.listxattr(path, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+      }
     }
   }
 
