@@ -56,6 +56,9 @@ final class LockTable: Sendable {
 
   private let state = Mutex(State())
 
+  /// How many requests wait.
+  var waiting: Int { state.withLock { $0.files.values.reduce(0) { $0 + $1.waiters.count } } }
+
   // MARK: asking
 
   /// The first lock that stands in the way of `lock`.

@@ -25,7 +25,7 @@ extension Credentials {
 }
 
 /// A thread of this process, to be woken from a wait.
-public struct ThreadReference: @unchecked Sendable {  // pthread_t is a number, whose imported type is a pointer's or not
+public struct ThreadReference: @unchecked Sendable {  // pthread_t is a number that says nothing of threads to Swift
   private let thread: pthread_t
 
   /// The calling thread. The corresponding C function is `pthread_self`.
