@@ -39,8 +39,12 @@ let package = Package(
     .target(name: "CLinux"),
     .testTarget(name: "CasherSystemTests", dependencies: ["CasherSystem"]),
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
-    .testTarget(name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite"]),
+    .executableTarget(
+      name: "StoreTestHelper", dependencies: ["CasherStore", "CasherSystem"], path: "Tests/StoreTestHelper"),
+    .testTarget(
+      name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite", "StoreTestHelper"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
+    .testTarget(name: "CasherLauncherTests", dependencies: ["CasherRecord", "CasherSystem", "CLinux"]),
     .testTarget(name: "CasherOverlayTests", dependencies: ["CasherOverlay", "CasherSystem"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],

@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+// The first argument by which a tracer starts this program in place of the command.
 static const char exec_stage_mark[] = "\1exec";
-const char *casher_exec_stage_name(void) { return exec_stage_mark; }
 
 static void tell(int report, int event, int value) {
   if (report < 0) return;
@@ -249,7 +249,10 @@ static char **read_environment(int fd) {
   return entries;
 }
 
-_Noreturn void casher_exec_stage(int count, char **arguments) {
+// What this program does when a tracer has started it: takes the streams and the environment over from the socket whose
+// number is arguments[2], closes the descriptors arguments[2], [3] and [4], and executes arguments[5] with the argument
+// vector arguments[6...].
+static _Noreturn void exec_stage(int count, char **arguments) {
   if (count < 7) _exit(125);
   int socket = atoi(arguments[2]);
   unsigned char present = 0;
@@ -279,6 +282,11 @@ _Noreturn void casher_exec_stage(int count, char **arguments) {
   int error = execute(arguments[5], arguments + 6, environment);
   tell(report, CASHER_LAUNCH_EXEC_FAILED, error);
   _exit(error == ENOENT ? 127 : 126);
+}
+
+// Before anything else of this program, Swift's runtime included: what that looks at would be in the trace.
+__attribute__((constructor(101))) static void start_as_exec_stage(int count, char **arguments) {
+  if (count > 1 && strcmp(arguments[1], exec_stage_mark) == 0) exec_stage(count, arguments);
 }
 
 // MARK: the child

@@ -106,7 +106,7 @@ struct CallHandler {
     let lookup = Lookup(
       tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
     return try lookup.find(weakKey, strictly: request.options.strict) { recorded throws(CallAborted) in
-      guard let recorded else { return true }
+      guard let recorded, request.input == .pipe else { return true }
       return try input.matches(recorded)
     }
   }
@@ -188,7 +188,7 @@ struct CallHandler {
     guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKey: weakKey, spool: spool,
-      input: input.consumed(reachedEnd: report.reachedInputEnd), process: process)
+      input: input, process: process)
     let outcome = finish.finish(report)
     services.store.count(.miss)
     switch outcome {

@@ -108,7 +108,7 @@ public enum Daemon {
       overlay.unmount()
       throw .socket(socket, error)
     }
-    log.write("mounted", [("directory", "\(configuration.directory)"), ("passthrough", "\(overlay.usesPassthrough)")])
+    log.write("mounted", [("directory", "\(configuration.directory)")])
     ready()
     overlay.serve()
     log.write("unmounted")

@@ -166,7 +166,7 @@ struct Placer {
     let modified = output.modified ?? time
     if let present, present.type == .regular, present.permissions == output.permissions,
       digester.remembered(present) == digest, overlay.inode(for: present.key)?.writableHandles ?? 0 == 0,
-      output.attributes.isEmpty
+      output.keepsAttributes
     {
       // The content is there already; only the time is that of a run just made.
       try parent.setModified(of: name, modified)
@@ -184,13 +184,25 @@ struct Placer {
       try finish(file, output, caller, modified)
       return
     }
+    let kept = try keptAttributes(output, name, parent, present)
     try replace(name, in: parent, present, caller) { temporary throws(Errno) in
       let file = try parent.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: output.permissions & 0o777)
       defer { file.close() }
       try file.fill(from: blob)
+      for attribute in kept { try file.setAttribute(attribute.name, attribute.value) }
       try finish(file, output, caller, modified)
     }
     digester.keep(digest, for: try parent.status(of: name))
+  }
+
+  /// The attributes of the file that stands there, when the command would have written into it.
+  private func keptAttributes(
+    _ output: Output, _ name: FilePath, _ parent: FileDescriptor, _ present: FileStatus?
+  ) throws(Errno) -> [ExtendedAttribute] {
+    guard output.keepsAttributes, present?.type == .regular else { return [] }
+    let file = try parent.open(name, O_RDONLY | O_NOFOLLOW)
+    defer { file.close() }
+    return try ExtendedAttributes.userAttributes(of: file)
   }
 
   /// Owner, permission bits, attributes and time, in the order in which one does not undo another.

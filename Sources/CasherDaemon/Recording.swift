@@ -34,7 +34,9 @@ private struct PathState {
   var digest: Digest?
   var attributes: Value?
   var isCheckedBytecode: Bool
-  var wasThereBefore: Bool
+  var mayExtend = false
+  var changesAttributes = false
+  var isNewInode = false
 }
 
 private struct RecordingBuilder {
@@ -72,7 +74,8 @@ private struct RecordingBuilder {
     var state = PathState(
       before: touched.before, facets: touched.facets, isProduced: touched.isProduced,
       isRewritten: touched.isRewritten, modified: touched.modified, digest: touched.digest,
-      attributes: touched.attributes, isCheckedBytecode: touched.isCheckedBytecode, wasThereBefore: wasThere)
+      attributes: touched.attributes, isCheckedBytecode: touched.isCheckedBytecode, mayExtend: touched.mayExtend,
+      changesAttributes: touched.changesAttributes, isNewInode: touched.isNewInode)
     if let other = paths[path] {
       let (older, newer) = wasThere ? (state, other) : (other, state)
       state = older
@@ -81,6 +84,9 @@ private struct RecordingBuilder {
       state.isRewritten = older.isRewritten || newer.isRewritten
       state.modified = newer.modified ?? older.modified
       state.attributes = older.attributes ?? newer.attributes
+      state.mayExtend = older.mayExtend || newer.mayExtend
+      state.changesAttributes = older.changesAttributes || newer.changesAttributes
+      state.isNewInode = older.isNewInode || newer.isNewInode
     }
     paths[path] = state
   }
@@ -89,10 +95,11 @@ private struct RecordingBuilder {
   private mutating func merge(_ path: FilePath, arrivalOf touched: Touched) {
     let state = PathState(
       before: .absent, facets: [.probed], isProduced: true, isRewritten: true, modified: touched.modified, digest: nil,
-      attributes: nil, isCheckedBytecode: BytecodeCache.isName(path), wasThereBefore: false)
+      attributes: nil, isCheckedBytecode: BytecodeCache.isName(path), isNewInode: true)
     if var other = paths[path] {
       other.isProduced = true
       other.isRewritten = true
+      other.isNewInode = true
       other.modified = touched.modified
       paths[path] = other
     } else {
@@ -106,8 +113,11 @@ private struct RecordingBuilder {
     recording.observations = recorder.outside
     recording.conditions = recorder.outsideConditions
     for path in paths.keys.sorted() {
-      guard let state = paths[path] else { continue }
-      if state.isProduced { try produce(path, state) }
+      guard let state = paths[path], state.isProduced else { continue }
+      try produce(path, state)
+      // Who appends to a file, or writes into one that may have been there, would have done so to any content.
+      let isEmpty = (statuses[path] ?? nil).map { $0.size == 0 } ?? true
+      if state.mayExtend { paths[path]?.facets.formUnion(isEmpty ? .probed : .content) }
     }
     for (path, state) in paths {
       if state.isProduced { try condition(path, state) } else { try observe(path, state) }
@@ -256,7 +266,8 @@ private struct RecordingBuilder {
     case .regular:
       guard let content = try capture(path, status, state) else { return }
       output.content = content
-      output.attributes = try attributes(path)
+      output.keepsAttributes = !state.isNewInode && !state.changesAttributes
+      if !output.keepsAttributes { output.attributes = try attributes(path) }
     case .socket, .characterDevice, .blockDevice, .unknown: throw .specialFile(path)
     }
     recording.outputs.append(output)

@@ -15,7 +15,7 @@ struct RunFinish {
   let weakKey: Digest
   /// The file of what the command wrote to its streams.
   let spool: FileDescriptor
-  let input: ConsumedInput?
+  let input: PipedInput
   /// The command's first process, when acache told it.
   let process: Int32?
 
@@ -96,6 +96,7 @@ struct RunFinish {
     let values = pathSet.observations.map { recording.observations[$0] ?? .absent }
     let pathSetBody = pathSet.encoded
     let pathSetDigest = SHA256.digest(of: pathSetBody)
+    let consumed = try consumedInput(report)
     let relevant = EnvironmentPolicy.relevant(request.environment, request.options)
     do throws(StoreError) {
       var blob: Digest?
@@ -104,7 +105,7 @@ struct RunFinish {
         arguments: request.arguments, directory: request.directory, mount: request.mount,
         environmentNames: relevant.map(\.name),
         environmentDigests: relevant.map { EnvironmentPolicy.digest($0.name, $0.value, salt: services.salt) },
-        observations: pathSet.observations, values: values, conditions: recording.conditions, input: input,
+        observations: pathSet.observations, values: values, conditions: recording.conditions, input: consumed,
         outputs: recording.outputs, transcript: Transcript(blob: blob, segments: report.segments),
         exitStatus: UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus)), duration: report.duration,
         parent: run.parent?.id)
@@ -117,7 +118,7 @@ struct RunFinish {
         encoder.put(condition.observation)
         encoder.put(condition.before)
       }
-      conditions.put(input)
+      conditions.put(consumed)
       let now = Clock.now()
       try services.store.insert(
         StoredRun(
@@ -132,6 +133,17 @@ struct RunFinish {
     } catch {
       if error.code == .tooLarge { throw .tooLarge(bytes: recording.outputs.count == 0 ? 0 : outputSize(recording)) }
       throw .storeFailed("\(error)")
+    }
+  }
+
+  /// Of a file on standard input the whole rest is in the key; how far the command read it is what a replay repeats.
+  private func consumedInput(_ report: FinishReport) throws(Uncacheable) -> ConsumedInput? {
+    switch request.input {
+    case .none: nil
+    case .pipe: try input.consumed(report.consumed, reachedEnd: report.reachedInputEnd)
+    case .file:
+      report.consumed == 0
+        ? nil : ConsumedInput(count: report.consumed, digest: SHA256.digest(of: [UInt8]()), reachedEnd: false)
     }
   }
 

@@ -34,10 +34,12 @@ extension RunRecorder {
   }
 
   func attributesRead(_ name: FilePath, in directory: DirectoryReference) {
-    let touched = touch(directory, name)
+    attributesRead(touch(directory, name), directory.path.appending(name))
+  }
+
+  private func attributesRead(_ touched: Touched, _ path: FilePath) {
     guard !touched.isProduced, touched.attributes == nil else { return }
-    touched.attributes = Evaluator.evaluate(
-      Observation(path: directory.path.appending(name), facet: .attributes), tree, digester)
+    touched.attributes = Evaluator.evaluate(Observation(path: path, facet: .attributes), tree, digester)
   }
 
   // MARK: opening
@@ -88,8 +90,13 @@ extension RunRecorder {
       consume(touched.key, by: thread)
     }
     switch kind {
-    case .file(let exclusive, _): observe(touched, exclusive ? .probed : .ownership)
-    default: observe(touched, .probed)
+    case .file(let exclusive, let truncates, _):
+      observe(touched, exclusive ? .probed : .ownership)
+      if exclusive { touched.isNewInode = true }
+      if !exclusive, !truncates, !touched.isProduced { touched.mayExtend = true }
+    default:
+      observe(touched, .probed)
+      touched.isNewInode = true
     }
     touched.isProduced = true
     touched.isRewritten = true
@@ -133,6 +140,7 @@ extension RunRecorder {
     let touched = touch(directory, name)
     touched.isProduced = true
     touched.isRewritten = true
+    touched.isNewInode = true
     touched.modified = nil
     if isDirectory, let inode = removing.removeValue(forKey: touched.key) { forgetDirectory(inode) }
   }
@@ -170,6 +178,7 @@ extension RunRecorder {
   /// place of.
   private func takeWhole(_ touched: Touched, _ path: FilePath) {
     observe(touched, .content)
+    attributesRead(touched, path)
     pin(touched)
     guard let status = try? tree.status(of: path) else { return }
     pinNames(of: status.key)
@@ -197,6 +206,7 @@ extension RunRecorder {
     for touched in [source, target] {
       touched.isProduced = true
       touched.isRewritten = true
+      touched.isNewInode = true
     }
     // A moved file keeps its time, as rename(2) does.
     target.modified = movedTime
@@ -216,6 +226,7 @@ extension RunRecorder {
       if !child.isProduced { child.modified = child.before.status?.modified }
       child.isProduced = true
       child.isRewritten = true
+      child.isNewInode = true
       settleMoved(child, path.appending(entry.name))
     }
   }
@@ -234,6 +245,7 @@ extension RunRecorder {
     } else {
       observe(touched, .probed)
     }
+    if case .extended = change { attributesRead(touched, directory.path.appending(name)) }
     if let status = touched.before.status { pinNames(of: status.key) }
     pin(touched)
   }
@@ -248,7 +260,8 @@ extension RunRecorder {
     case .times(let modified):
       touched.isRewritten = true
       touched.modified = modified
-    case .permissions, .owner, .extended: break
+    case .extended: touched.changesAttributes = true
+    case .permissions, .owner: break
     }
   }
 }

@@ -52,6 +52,12 @@ final class Touched {
   var isProduced = false
   /// The run made this thing new or dropped all its content, so it is an output even when it ends as it was.
   var isRewritten = false
+  /// The run made the file without dropping what would have been in it: had there been content, it would have mattered.
+  var mayExtend = false
+  /// The run set or removed extended attributes.
+  var changesAttributes = false
+  /// The run made an inode of its own for the name, whatever was there before.
+  var isNewInode = false
   /// The modification time that the run set last, in nanoseconds, when it has not written since.
   var modified: Int64?
 

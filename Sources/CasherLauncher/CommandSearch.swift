@@ -10,7 +10,8 @@ enum CommandSearch {
   ) -> [OutsideAccess] {
     if command.contains(UInt8(ascii: "/")) { return [] }
     let variable = Array("PATH=".utf8)
-    let path = environment.first { $0.starts(with: variable) }?.dropFirst(variable.count) ?? Array("/bin:/usr/bin".utf8)[...]
+    let path =
+      environment.first { $0.starts(with: variable) }?.dropFirst(variable.count) ?? Array("/bin:/usr/bin".utf8)[...]
     var result: [OutsideAccess] = []
     let directories = path.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
     for (directory, code) in zip(directories, candidates) where directory.first == UInt8(ascii: "/") && code != 0 {

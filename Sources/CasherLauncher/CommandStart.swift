@@ -62,7 +62,7 @@ struct CommandStart {
       switch attempt.outcome {
       case .running:
         let run = CommandRun(
-          process: attempt.process, changes: changes, outputs: outputs, input: inputRelay, trace: attempt.trace,
+          process: attempt.process ?? 0, changes: changes, outputs: outputs, input: inputRelay, trace: attempt.trace,
           daemon: daemon, spool: TranscriptSpool(spool))
         return .started(
           Started(
@@ -81,7 +81,7 @@ struct CommandStart {
       }
       CommandSignals.hold()
       attempt.trace?.close()
-      let status = CommandSignals.waitForEnd(of: attempt.process)
+      let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
       if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
     }
   }
@@ -96,7 +96,8 @@ struct CommandStart {
   // MARK: one attempt
 
   private struct Attempt {
-    var process: Int32
+    /// Nil: none was started.
+    var process: Int32?
     var outcome: CommandLaunch.Outcome
     var candidates: [Int32]
     var trace: TraceRelay?
@@ -112,7 +113,9 @@ struct CommandStart {
     var ends: [FileDescriptor] = []
     defer { for end in ends { end.close() } }
     if let tracer, let tracing {
-      (launch.tracer, trace) = try makeTracer(tracer, tracing, &ends)
+      do throws(Errno) { (launch.tracer, trace) = try makeTracer(tracer, tracing, &ends) } catch {
+        return Attempt(process: nil, outcome: .noTracer(error), candidates: [], trace: nil)
+      }
     }
     let process = try launch.start()
     for end in ends { end.close() }

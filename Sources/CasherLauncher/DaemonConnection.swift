@@ -15,7 +15,7 @@ final class DaemonConnection {
   func send(_ message: CallerMessage, descriptors: [FileDescriptor] = []) {
     guard failure == nil else { return }
     do throws(Errno) { try socket.send(message.encoded, descriptors: descriptors) } catch {
-      fail("the daemon has gone (\(error))")
+      fail(error == .brokenPipe ? "the daemon has gone" : "the daemon has gone (\(error))")
     }
   }
 

@@ -3,9 +3,8 @@ import CasherSystem
 
 /// acache from its arguments to its exit status.
 public enum Launcher {
-  /// Runs as the whole program. In the place of a tracer's command, or without a cache, it does not return.
+  /// Runs as the whole program. Without a cache it does not return, unless the command cannot be run.
   public static func main() -> Int32 {
-    CommandLaunch.runExecStageIfAsked()
     Faults.armFromEnvironment()
     let environment = ProcessArguments.environment
     let invocation: Invocation

@@ -70,12 +70,12 @@ final class StandardInputRelay {
 
   /// Accounts for what the command has read of what is in its pipe. To be called when the command has ended.
   func settle() {
-    guard isFull else { return }
-    let left = (try? command.availableBytes()) ?? 0
-    let read = max(0, copied + lent - left)
-    take(read)
-    copied = 0
-    lent = 0
+    guard isFull, !isOver else { return }
+    let isLent = lent > 0
+    let left = min((try? command.availableBytes()) ?? 0, copied + lent)
+    take(copied + lent - left)
+    // What is still in the command's pipe may be read by a process that outlives the command.
+    if isLent { lent = left } else { copied = left }
   }
 
   func close() {

@@ -214,7 +214,8 @@ public enum DaemonMessage: Hashable, Sendable {
   case run(RunReply)
   /// Run it without caching and say why; with `--require-cache` that is a failure.
   case plain(String)
-  /// Send this many bytes of the pipe on stdin without taking them, as far as that is possible.
+  /// Send the first `count` bytes of the pipe on stdin without taking them, as far as that is possible. One `input`
+  /// answers, with those that were not sent before; with fewer when the pipe ends (`isEnd`) or its writer pauses.
   case wantInput(count: UInt64)
   case traceWanted(process: Int32)
   /// Nil: stored. `lines` are for stderr with `-v`.

@@ -92,6 +92,7 @@ extension Output: ByteCodable {
     encoder.put(modified != nil)
     encoder.put(modified ?? 0)
     encoder.put(attributes)
+    encoder.put(keepsAttributes)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -113,6 +114,7 @@ extension Output: ByteCodable {
     self.init(
       path: path, content: content, permissions: permissions, owner: owner, modified: hasTime ? time : nil,
       attributes: try decoder.list())
+    keepsAttributes = try decoder.bool()
   }
 }
 

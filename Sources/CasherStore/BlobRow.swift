@@ -21,8 +21,8 @@ struct BlobRow: Sendable {
 }
 
 extension BlobRow {
-  /// From the columns id, digest, size, stored, form, damaged, boot, inode, modified, changed, of which the first is number
-  /// `first`; nil for values that cannot be.
+  /// From the columns id, digest, size, stored, form, damaged, boot, inode, modified, changed, of which the first is
+  /// number `first`; nil for values that cannot be.
   init?(row: Row, from first: Int32 = 0) {
     guard let digest = row.digest(first + 1), let form = BlobForm(rawValue: row.integer(first + 4)) else { return nil }
     id = row.integer(first)

@@ -46,6 +46,7 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
   private let directory: FilePath
   /// Prepared statements by the address of their text, which is a literal's and so never changes.
   private var statements: [UInt: OpaquePointer] = [:]
+  private let logPages = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
 
   /// Opens `file`; `flags` are sqlite3_open_v2's.
   init(file: FilePath, flags: Int32, directory: FilePath, busyTimeout: Int32) throws(StoreError) {
@@ -60,6 +61,14 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
     }
     handle = opened
     self.directory = directory
+    logPages.initialize(to: 0)
+    // In place of SQLite's own hook, which would have the committing thread copy and sync the log.
+    sqlite3_wal_hook(
+      opened,
+      { pages, _, _, count in
+        pages?.assumingMemoryBound(to: Int32.self).pointee = count
+        return SQLITE_OK
+      }, logPages)
     sqlite3_extended_result_codes(opened, 1)
     sqlite3_busy_timeout(opened, busyTimeout)
   }
@@ -67,8 +76,11 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
   deinit {
     for statement in statements.values { sqlite3_finalize(statement) }
     sqlite3_close_v2(handle)
+    logPages.deallocate()
   }
 
+  /// Pages in the write-ahead log after this connection's last commit.
+  var pagesInLog: Int32 { logPages.pointee }
   var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
   /// Rows changed by the last statement.
   var changes: Int { Int(sqlite3_changes(handle)) }

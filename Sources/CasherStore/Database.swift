@@ -10,7 +10,12 @@ final class Database: Sendable {
   private let writer: Monitor<Connection?>
   private let readers = Mutex<[Connection]>([])
 
+  /// Whether the write-ahead log has grown so long that it should be copied into the database.
+  private let hasLongLog = Atomic<Bool>(false)
+
   private static let keptReaders = 8
+  /// Pages.
+  private static let longLog: Int32 = 1000
 
   init(directory: FilePath, options: StoreOptions) throws(StoreError) {
     self.directory = directory
@@ -18,7 +23,8 @@ final class Database: Sendable {
     file = directory.appending("casher.sqlite")
     if options.isReadOnly {
       writer = Monitor(nil)
-      readers.withLock { [first = try readOnlyConnection()] in $0.append(first) }
+      let first = try readOnlyConnection()
+      readers.withLock { $0.append(first) }
       return
     }
     let connection = try Connection(
@@ -44,10 +50,14 @@ final class Database: Sendable {
     }
   }
 
-  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws; `onFailure` is
-  /// then called before the lock is given up where that is still possible (a failed commit may have lost it).
+  /// A transaction that writes: nobody else, in no process, is in one meanwhile. Undone when `body` throws.
+  ///
+  /// `onSuccess` is called after the commit, `onFailure` when it came to a transaction and failed; in both no other
+  /// thread of this process is in a transaction, and in `onFailure` no other process either when it gets true (a commit
+  /// that failed may have lost the lock already).
   func write<Result>(
-    onFailure: () -> Void = {}, _ body: (Connection) throws(StoreError) -> Result
+    onSuccess: () -> Void = {}, onFailure: (_ isLocked: Bool) -> Void = { _ in },
+    _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
     try writer.withLock { connection throws(StoreError) in
       guard let connection else { throw StoreError(.readOnly, directory) }
@@ -55,12 +65,12 @@ final class Database: Sendable {
       do throws(StoreError) {
         let result = try body(connection)
         try connection.run("COMMIT")
+        if connection.pagesInLog > Database.longLog { hasLongLog.store(true, ordering: .relaxed) }
+        onSuccess()
         return result
       } catch {
-        if connection.isInTransaction {
-          onFailure()
-          try? connection.run("ROLLBACK")
-        }
+        onFailure(connection.isInTransaction)
+        if connection.isInTransaction { try? connection.run("ROLLBACK") }
         throw error
       }
     }
@@ -73,6 +83,15 @@ final class Database: Sendable {
       try connection.run("BEGIN IMMEDIATE")
       defer { try? connection.run("ROLLBACK") }
       return try body(connection)
+    }
+  }
+
+  /// Copies the log into the database when it is long, beside readers and writers. For a thread that nobody waits for:
+  /// this syncs the disk.
+  func shortenLog() throws(StoreError) {
+    guard hasLongLog.exchange(false, ordering: .relaxed) else { return }
+    try read { connection throws(StoreError) in
+      try connection.query(built: "PRAGMA wal_checkpoint(PASSIVE)", []) { _ in true }
     }
   }
 
@@ -105,8 +124,8 @@ final class Database: Sendable {
     readers.withLock { if $0.count < Database.keptReaders { $0.append(connection) } }
   }
 
-  /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one that
-  /// nobody changes (https://sqlite.org/wal.html#read_only_databases).
+  /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one
+  /// that nobody changes (https://sqlite.org/wal.html#read_only_databases).
   private func readOnlyConnection() throws(StoreError) -> Connection {
     func usable(_ path: FilePath, _ flags: Int32) throws(StoreError) -> Connection {
       let connection = try Connection(
@@ -116,7 +135,9 @@ final class Database: Sendable {
     }
     do throws(StoreError) { return try usable(file, SQLITE_OPEN_READONLY) } catch {
       guard [.inputOutput, .readOnly, .permission, .vanished].contains(error.code) else { throw error }
-      guard !directory.bytes.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else { throw error }
+      guard !directory.bytes.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else {
+        throw error
+      }
       let name = FilePath(Array("file:".utf8) + Database.escaped(file.bytes) + Array("?immutable=1".utf8))
       return try usable(name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI)
     }

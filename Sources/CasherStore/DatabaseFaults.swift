@@ -5,8 +5,8 @@ import Synchronization
 
 /// Has SQLite's own system calls counted and failed by `Faults`, as all others of the store are.
 ///
-/// SQLite lets its calls be replaced by name (sqlite3_vfs, xSetSystemCall). The replacements are put in only while faults
-/// are injected; they end in the calls that SQLite would have made.
+/// SQLite lets its calls be replaced by name (sqlite3_vfs, xSetSystemCall). The replacements are put in only while
+/// faults are injected; they end in the calls that SQLite would have made.
 enum DatabaseFaults {
   private static let done = Mutex(false)
 

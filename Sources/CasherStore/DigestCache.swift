@@ -122,9 +122,9 @@ extension Store {
 
   /// Remembers a file's digest.
   ///
-  /// The caller makes sure that the file was not changed within the clock's granularity of being digested: that `status`
-  /// was the same before and after the reading, and that its `changed` lay more than a clock tick (10 ms covers every
-  /// kernel) before the reading began. A change after that moves `changed`.
+  /// The caller makes sure that the file was not changed within the clock's granularity of being digested: that
+  /// `status` was the same before and after the reading, and that its `changed` lay more than a clock tick (10 ms
+  /// covers every kernel) before the reading began. A change after that moves `changed`.
   public func rememberDigest(_ digest: Digest, of status: FileStatus) {
     let entry = DigestCache.Entry(
       key: status.key, size: status.size, modified: status.modified, changed: status.changed, digest: digest,

@@ -87,9 +87,9 @@ enum Schema {
       refs INTEGER NOT NULL DEFAULT 0,
       reserved INTEGER NOT NULL,
       boot INTEGER,
-      inode INTEGER,
-      modified INTEGER,
-      changed INTEGER,
+      inode INTEGER NOT NULL,
+      modified INTEGER NOT NULL,
+      changed INTEGER NOT NULL,
       data BLOB);
     CREATE INDEX blobs_unnamed ON blobs(reserved) WHERE refs = 0;
     CREATE INDEX blobs_unsynced ON blobs(boot) WHERE boot IS NOT NULL;
@@ -173,10 +173,12 @@ enum Schema {
     INSERT INTO totals VALUES(1, 0, 0, 0, 0, 0, 0);
 
     CREATE TRIGGER blob_added AFTER INSERT ON blobs BEGIN
-      UPDATE totals SET blobs = blobs + 1, blob_bytes = blob_bytes + new.stored, logical_bytes = logical_bytes + new.size;
+      UPDATE totals SET blobs = blobs + 1, blob_bytes = blob_bytes + new.stored,
+        logical_bytes = logical_bytes + new.size;
     END;
     CREATE TRIGGER blob_removed AFTER DELETE ON blobs BEGIN
-      UPDATE totals SET blobs = blobs - 1, blob_bytes = blob_bytes - old.stored, logical_bytes = logical_bytes - old.size;
+      UPDATE totals SET blobs = blobs - 1, blob_bytes = blob_bytes - old.stored,
+        logical_bytes = logical_bytes - old.size;
     END;
     CREATE TRIGGER blob_resized AFTER UPDATE OF stored, size ON blobs BEGIN
       UPDATE totals SET blob_bytes = blob_bytes + new.stored - old.stored,

@@ -23,30 +23,36 @@ extension Store {
     return try find(digest)?.size
   }
 
-  /// The run's blobs that cannot be used: looks at each file and opens only those that are not as they were put. A hit may be
-  /// given only when this is empty.
+  /// The run's blobs that cannot be used: looks at each file and opens only those that are not as they were put. A hit
+  /// may be given only when this is empty.
   public func unusableBlobs(of run: Digest) throws(StoreError) -> [Digest] {
+    var isStored = false
     let rows = try database.read { connection throws(StoreError) in
       try connection.all(
         """
-        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed
-        FROM runs r JOIN run_blobs n ON n.run = r.seq JOIN blobs b ON b.id = n.blob WHERE r.id = ?
+        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed, n.blob
+        FROM runs r LEFT JOIN run_blobs n ON n.run = r.seq LEFT JOIN blobs b ON b.id = n.blob WHERE r.id = ?
         """, .digest(run)
-      ) { BlobRow(row: $0) }
+      ) { row throws(StoreError) -> BlobRow? in
+        isStored = true
+        if row.isNull(10) { return nil }
+        guard let blob = BlobRow(row: row) else { throw StoreError(.damagedRecord, directory, detail: "a run's blob") }
+        return blob
+      }
     }
+    if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is not stored") }
     var result: [Digest] = []
     for row in rows where !(try isUsable(row)) { result.append(row.digest) }
     return result
   }
 
-  /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when the
-  /// blob is evicted. A compressed blob is inflated first, once; its digest is checked then.
+  /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when
+  /// the blob is evicted. A compressed blob is inflated first, once; its digest is checked then.
   public func openBlob(_ digest: Digest) throws(StoreError) -> FileDescriptor {
     if let blob = pending.withLock({ $0.blobs[digest] }) {
       if let file = try open(blob) { return file }
     }
     guard let row = try find(digest) else { throw missing(digest) }
-    if row.isDamaged { throw StoreError(.corruptBlob, path(row)) }
     switch row.form {
     case .inline: return try memoryFile(try inlineContent(row))
     case .plain: return try openStored(row)
@@ -56,12 +62,13 @@ extension Store {
 
   /// The whole content; throws `.tooLarge` for more than `limit` bytes.
   public func blobBytes(_ digest: Digest, limit: Int64 = 1 << 30) throws(StoreError) -> [UInt8] {
+    if let size = try blobSize(digest), size > limit {
+      let path = directory.appending(StoreLayout.path("blobs", digest))
+      throw StoreError(.tooLarge, path, detail: "\(size) bytes, \(limit) at most")
+    }
     if let blob = pending.withLock({ $0.blobs[digest] }), blob.form == .inline { return blob.data }
     if let row = try find(digest) {
-      guard row.size <= limit else {
-        throw StoreError(.tooLarge, path(row), detail: "\(row.size) bytes, \(limit) at most")
-      }
-      if row.form == .inline && !row.isDamaged { return try inlineContent(row) }
+      if row.form == .inline { return try inlineContent(row) }
     }
     let file = try openBlob(digest)
     defer { file.close() }
@@ -82,22 +89,21 @@ extension Store {
   }
 
   /// Compares a blob's file, without opening it, with what is known of it.
-  func inspect(_ row: BlobRow) -> BlobState {
-    if row.form == .inline { return .sound }
-    guard let status = try? layout.root.statusIfPresent(of: row.path) else { return .missing }
-    return state(of: row, status)
+  func inspect(_ row: BlobRow) throws(StoreError) -> BlobState {
+    if row.form == .inline { return row.isDamaged ? .suspect : .sound }
+    let status = try attempt(path(row)) { () throws(Errno) in try layout.root.statusIfPresent(of: row.path) }
+    return status.map { state(of: row, $0) } ?? .missing
   }
 
   func isUsable(_ row: BlobRow) throws(StoreError) -> Bool {
-    if row.isDamaged { return false }
-    switch inspect(row) {
+    switch try inspect(row) {
     case .sound: return true
     case .missing, .truncated:
       markDamaged(row)
       return false
     case .suspect:
       do throws(StoreError) {
-        try openStored(row).close()
+        if row.form == .inline { _ = try inlineContent(row) } else { try openStored(row).close() }
         return true
       } catch {
         if error.isAboutOneBlob { return false }
@@ -135,8 +141,8 @@ extension Store {
     }
   }
 
-  /// So that putting the same content again writes it anew. Without effect where the store cannot be written: then it is
-  /// found out again the next time.
+  /// So that no run comes to rely on it, and putting the same content again writes it anew; until then its content is
+  /// digested before each use. Without effect where the store cannot be written: then it is found out again.
   func markDamaged(_ row: BlobRow) {
     try? database.write { connection throws(StoreError) in
       try connection.run(
@@ -194,13 +200,14 @@ extension Store {
     if status.type != .regular { return .missing }
     if status.size != row.stored { return .truncated }
     let isOfThisBoot = row.boot == nil || row.boot == Boot.current
-    return isOfThisBoot && FileStamp(status) == row.stamp ? .sound : .suspect
+    return !row.isDamaged && isOfThisBoot && FileStamp(status) == row.stamp ? .sound : .suspect
   }
 
-  private func trust(_ row: BlobRow, _ stamp: FileStamp) {
+  /// What was digested and is right need not be digested again as long as its file is not touched.
+  func trust(_ row: BlobRow, _ stamp: FileStamp) {
     try? database.write { connection throws(StoreError) in
       try connection.run(
-        "UPDATE blobs SET boot = NULL, inode = ?, modified = ?, changed = ? WHERE id = ? AND digest = ?",
+        "UPDATE blobs SET boot = NULL, damaged = 0, inode = ?, modified = ?, changed = ? WHERE id = ? AND digest = ?",
         .integer(stamp.inode), .integer(stamp.modified), .integer(stamp.changed), .integer(row.id), .digest(row.digest))
     }
   }
@@ -230,6 +237,7 @@ extension Store {
       markDamaged(row)
       throw StoreError(.corruptBlob, path(row))
     }
+    if row.isDamaged { trust(row, row.stamp) }
     return bytes
   }
 }

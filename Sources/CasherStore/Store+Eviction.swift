@@ -18,8 +18,8 @@ public struct EvictionReport: Hashable, Sendable {
 }
 
 extension Store {
-  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used since
-  /// `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
+  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used
+  /// since `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
   ///
   /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
   /// eviction removes, never a row without its file.
@@ -27,7 +27,7 @@ extension Store {
     maxBytes: Int64? = nil, olderThan: Int64? = nil, dryRun: Bool = false
   ) throws(StoreError) -> EvictionReport {
     if options.isReadOnly { throw StoreError(.readOnly, directory) }
-    try writePending()
+    try? writePending()  // what cannot be written now is kept, or its loss is told to whom it concerns
     var eviction = Eviction(store: self, maxBytes: maxBytes, olderThan: olderThan)
     eviction.report.isDryRun = dryRun
     if dryRun {
@@ -39,10 +39,15 @@ extension Store {
       return eviction.report
     }
     let before = try database.read { connection throws(StoreError) in try Totals(connection) }
-    while try database.write({ connection throws(StoreError) in try eviction.step(connection) }) {
-      try processRemovals()
+    try shrinking { () throws(StoreError) in
+      while true {
+        var next = eviction
+        let goesOn = try database.write { connection throws(StoreError) in try next.step(connection) }
+        eviction = next
+        try processRemovals()
+        if !goesOn { return }
+      }
     }
-    try processRemovals()
     try database.read { connection throws(StoreError) in try eviction.close(before, connection) }
     if eviction.report.freedBytes > 0 {
       try? database.maintain { connection throws(StoreError) in
@@ -52,11 +57,37 @@ extension Store {
     return eviction.report
   }
 
+  /// Does what gives space back, and once more with the reserve given up where the disk is too full even for that.
+  func shrinking(_ body: () throws(StoreError) -> Void) throws(StoreError) {
+    do throws(StoreError) { try body() } catch {
+      guard error.code == .noSpace, layout.releaseReserve() else { throw error }
+      defer { layout.makeReserve() }
+      try body()
+    }
+  }
+
   /// Makes room when more is stored than the limit allows, down to 95 % of it, so that not every insertion evicts.
   func evictOverLimit() throws(StoreError) {
     let stored = try database.read { connection throws(StoreError) in try Totals(connection).stored }
-    if stored > options.limit { _ = try evict(maxBytes: options.limit - options.limit / 20) }
+    guard stored > options.limit else { return }
+    // Where pins keep it from coming below the limit, it does not walk past them all after every call.
+    if let last = lastAutomaticEviction, last.storedBytes > options.limit,
+      stored < last.storedBytes &+ options.limit / 100, Clock.monotonic() &- automaticEvictionTime < Store.patience
+    {
+      return
+    }
+    let report = try evict(maxBytes: options.limit - options.limit / 20)
+    automatic.withLock { $0 = (report, Clock.monotonic()) }
   }
+
+  /// Nanoseconds after which an eviction that could not free enough is tried again.
+  private static let patience: Int64 = 30_000_000_000
+
+  /// What the last eviction that began by itself did; nil when there was none. When its `storedBytes` is above the
+  /// limit, pinned runs keep the store from shrinking.
+  public var lastAutomaticEviction: EvictionReport? { automatic.withLock { $0?.report } }
+
+  private var automaticEvictionTime: Int64 { automatic.withLock { $0?.time ?? .min } }
 
   /// Removes those of the blobs that nothing names or pins and nobody has reserved; their files are then on the list of
   /// `processRemovals`. Gives how many they were.
@@ -90,8 +121,8 @@ extension Store {
     }
   }
 
-  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put there
-  /// again, so that no file goes that has a row.
+  /// Removes the files whose rows are gone. Under the writer's lock, and a name leaves the list when a file is put
+  /// there again, so that no file goes that has a row.
   func processRemovals() throws(StoreError) {
     while true {
       let hasSome = try database.read { connection throws(StoreError) in
@@ -101,7 +132,9 @@ extension Store {
       try database.write { connection throws(StoreError) in
         for path in try connection.all("SELECT path FROM removals LIMIT 64", map: { FilePath($0.bytes(0)) }) {
           do throws(Errno) { try layout.root.remove(path) } catch {
-            guard error == .noSuchFile else { throw StoreError(error, directory.appending(path)) }
+            // What is gone is gone; what will never go, such as a directory someone put there, is left to `verify`.
+            let isFinal: [Errno] = [.noSuchFile, .notDirectory, .isDirectory, .notPermitted, .accessDenied]
+            guard isFinal.contains(error) else { throw StoreError(error, directory.appending(path)) }
           }
           try connection.run("DELETE FROM removals WHERE path = ?", .bytes(path.bytes))
         }
@@ -177,7 +210,8 @@ private struct Eviction {
       SELECT r.seq, r.id, r.used, EXISTS(SELECT 1 FROM run_pins p WHERE p.run = r.id) FROM runs r
       WHERE (r.used, r.seq) > (?, ?) ORDER BY r.used, r.seq LIMIT ?
       """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch)
-    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) } }
+    ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) }
+    }
     for run in runs {
       guard isOver || run.used < olderThan ?? .min else { return false }
       cursor = (run.used, run.row)

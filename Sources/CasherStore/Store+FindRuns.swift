@@ -129,8 +129,8 @@ extension Store {
     }
   }
 
-  /// The ids that begin with these hexadecimal digits, newest first, at most `limit`. None for an empty prefix, or one that
-  /// is not hexadecimal.
+  /// The ids that begin with these hexadecimal digits, newest first, at most `limit`. None for an empty prefix, or one
+  /// that is not hexadecimal.
   public func runs(idPrefix: String, limit: Int = 2) throws(StoreError) -> [Digest] {
     let count = idPrefix.utf8.count
     guard (1...64).contains(count),
@@ -154,8 +154,11 @@ extension Store {
       run.body = try body(of: row.row, connection)
       run.tags = try tags(of: row.row, connection)
       run.blobs = try connection.all(
-        "SELECT b.digest FROM run_blobs n JOIN blobs b ON b.id = n.blob WHERE n.run = ?", .integer(row.row)
-      ) { $0.digest(0) }
+        "SELECT b.digest FROM run_blobs n LEFT JOIN blobs b ON b.id = n.blob WHERE n.run = ?", .integer(row.row)
+      ) { columns throws(StoreError) in
+        guard let blob = columns.digest(0) else { throw StoreError(.damagedRecord, directory, detail: "a run's blob") }
+        return blob
+      }
       result.append(run)
     }
     return result

@@ -1,7 +1,8 @@
 import CasherSystem
 import Glibc
 
-/// Plain copies of compressed blobs: made when one is opened first, kept in `inflated`, given up first when space is needed.
+/// Plain copies of compressed blobs: made when one is opened first, kept in `inflated`, given up first when space is
+/// needed.
 extension Store {
   /// Bytes up to which a copy is held in memory where the disk has no room for it.
   private static let memoryLimit: Int64 = 256 << 20
@@ -19,7 +20,8 @@ extension Store {
     }
   }
 
-  /// The copy that is there; nil when there is none, or not as it was made, or made before the machine was last started.
+  /// The copy that is there; nil when there is none, or not as it was made, or made before the machine was last
+  /// started.
   private func openCopy(_ row: BlobRow) throws(StoreError) -> FileDescriptor? {
     let stamp = try database.read { connection throws(StoreError) in
       try connection.first(
@@ -62,7 +64,7 @@ extension Store {
     let place = copyPath(row)
     var isPlaced = false
     let now = Clock.now()
-    try database.write(onFailure: { if isPlaced { layout.discard(place) } }) { connection throws(StoreError) in
+    try database.write(onFailure: { if $0 && isPlaced { layout.discard(place) } }) { connection throws(StoreError) in
       guard let present = try BlobRow.find(row.digest, connection), present.id == row.id else {
         return layout.discard(name)
       }

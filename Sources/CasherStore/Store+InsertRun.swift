@@ -2,8 +2,8 @@ import CasherSystem
 
 extension Store {
   /// Stores a run, its path set and the rows of the blobs it names in one transaction, in place of a run with the same
-  /// strong key and condition key, or the same id. Throws `.missingBlob` when a blob is not there, `.tooLarge` when the run
-  /// alone is more than the store may hold; then nothing is stored.
+  /// strong key and condition key, or the same id. Throws `.missingBlob` when a blob is not there, `.tooLarge` when the
+  /// run alone is more than the store may hold; then nothing is stored.
   public func insert(_ run: StoredRun, pathSetBody: [UInt8]) throws(StoreError) {
     let body = Packed.pack(run.body)
     let pathSet = Packed.pack(pathSetBody)
@@ -46,11 +46,14 @@ extension Store {
   /// Removes a run and the blobs that only it named; false when there is none.
   @discardableResult
   public func remove(run id: Digest) throws(StoreError) -> Bool {
-    let isRemoved = try database.write { connection throws(StoreError) in
-      guard let row = try connection.first("SELECT seq FROM runs WHERE id = ?", .digest(id), map: { $0.integer(0) })
-      else { return false }
-      try removeUnnamed(try removeRun(row, connection), connection)
-      return true
+    var isRemoved = false
+    try shrinking { () throws(StoreError) in
+      isRemoved = try database.write { connection throws(StoreError) in
+        guard let row = try connection.first("SELECT seq FROM runs WHERE id = ?", .digest(id), map: { $0.integer(0) })
+        else { return false }
+        try removeUnnamed(try removeRun(row, connection), connection)
+        return true
+      }
     }
     if isRemoved { try processRemovals() }
     return isRemoved
@@ -103,8 +106,8 @@ extension Store {
     return row
   }
 
-  /// Removes a run's rows and gives the blobs that it named, which `removeUnnamed` then looks at. Pins that owners hold on
-  /// the run become pins on its blobs.
+  /// Removes a run's rows and gives the blobs that it named, which `removeUnnamed` then looks at. Pins that owners hold
+  /// on the run become pins on its blobs.
   func removeRun(
     _ row: Int64, _ connection: Connection, keepingPathSet kept: Digest? = nil
   ) throws(StoreError) -> [Int64] {

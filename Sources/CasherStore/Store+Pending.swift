@@ -10,41 +10,38 @@ extension Store {
     try writeWithPending { _ in }
   }
 
-  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are dropped:
-  /// whoever put them finds them missing when the run is to be stored.
+  /// A transaction that writes what is pending and then does `body`. When it fails, blobs that were pending are
+  /// dropped: whoever put them finds them missing when the run is to be stored.
   func writeWithPending<Result>(
     _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
     var batch = Pending()
     var digests: [DigestCache.Entry] = []
     var placed: [FilePath] = []
-    do throws(StoreError) {
-      let result = try database.write(onFailure: { for path in placed { layout.discard(path) } }) {
-        connection throws(StoreError) in
-        batch = pending.withLock { pending in
-          let batch = pending
-          // Blobs stay where other threads find them until they have rows.
-          pending.reserved = []
-          pending.touches = [:]
-          pending.counters = [:]
-          pending.inflatedUses = []
-          return batch
-        }
-        digests = digestCache.takeNew()
-        try write(batch, connection, &placed)
-        try digestCache.write(digests, connection)
-        return try body(connection)
-      }
-      forget(batch)
-      return result
-    } catch {
-      forget(batch)
-      for blob in batch.blobs.values { layout.discard(blob.temporary) }
-      pending.withLock { pending in
+    let fail = { (isLocked: Bool) in
+      if isLocked { for path in placed { self.layout.discard(path) } }
+      for blob in batch.blobs.values where blob.form != .inline { self.layout.discard(blob.temporary) }
+      self.forget(batch)
+      self.pending.withLock { pending in
         for (run, touch) in batch.touches { pending.touch(run, touch) }
         for (name, value) in batch.counters { pending.counters[name, default: 0] &+= value }
       }
-      throw error
+    }
+    // Both before another thread takes the next batch, which must not have the same blobs in it.
+    return try database.write(onSuccess: { forget(batch) }, onFailure: fail) { connection throws(StoreError) in
+      batch = pending.withLock { pending in
+        let batch = pending
+        // Blobs stay where other threads find them until they have rows.
+        pending.reserved = []
+        pending.touches = [:]
+        pending.counters = [:]
+        pending.inflatedUses = []
+        return batch
+      }
+      digests = digestCache.takeNew()
+      try write(batch, connection, &placed)
+      try digestCache.write(digests, connection)
+      return try body(connection)
     }
   }
 
@@ -101,7 +98,7 @@ extension Store {
   ) throws(StoreError) {
     let row = try BlobRow.find(blob.digest, connection)
     let reserved = SQLValue.integer(now &+ Store.reservation)
-    if let row, !row.isDamaged, inspect(row) == .sound {
+    if let row, !row.isDamaged, try inspect(row) == .sound {
       if blob.form != .inline { layout.discard(blob.temporary) }
       return try connection.run("UPDATE blobs SET reserved = ? WHERE id = ?", reserved, .integer(row.id))
     }
@@ -124,11 +121,12 @@ extension Store {
       """
       INSERT INTO blobs(digest, size, stored, form, reserved, boot, inode, modified, changed, data)
       VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form, damaged = 0,
-        boot = excluded.boot, inode = excluded.inode, modified = excluded.modified, changed = excluded.changed,
-        data = excluded.data
-      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved, boot,
-      .optional(stamp?.inode), .optional(stamp?.modified), .optional(stamp?.changed), data)
+      ON CONFLICT(digest) DO UPDATE SET size = excluded.size, stored = excluded.stored, form = excluded.form,
+        damaged = 0, boot = excluded.boot, inode = excluded.inode, modified = excluded.modified,
+        changed = excluded.changed, data = excluded.data
+      """, .digest(blob.digest), .integer(blob.size), .integer(blob.stored), .integer(blob.form.rawValue), reserved,
+      boot,
+      .integer(stamp?.inode ?? 0), .integer(stamp?.modified ?? 0), .integer(stamp?.changed ?? 0), data)
   }
 }
 

@@ -1,7 +1,7 @@
 import CasherSystem
 
-/// What keeps blobs from eviction although no run may name them: rows, so that every process heeds them and they survive
-/// crashes. An owner is whoever takes the pins, a mount's id for one.
+/// What keeps blobs from eviction although no run may name them: rows, so that every process heeds them and they
+/// survive crashes. An owner is whoever takes the pins, a mount's id for one.
 extension Store {
   /// Keeps a stored run's blobs until `unpin(run:for:)`. One row, whatever the number of blobs; pinning again changes
   /// nothing. Throws `.missingBlob` when the run is no longer stored.
@@ -10,7 +10,8 @@ extension Store {
       try connection.run(
         "INSERT OR IGNORE INTO run_pins SELECT ?1, id FROM runs WHERE id = ?2", .text(owner), .digest(run))
       return try connection.first(
-        "SELECT 1 FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run)) { _ in true } ?? false
+        "SELECT 1 FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run)
+      ) { _ in true } ?? false
     }
     if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is no longer stored") }
   }
@@ -19,15 +20,16 @@ extension Store {
     try database.write { connection throws(StoreError) in
       try connection.run("DELETE FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run))
       let blobs = try connection.all(
-        "SELECT blob FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run)) { $0.integer(0) }
+        "SELECT blob FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run)
+      ) { $0.integer(0) }
       try connection.run("DELETE FROM blob_pins WHERE owner = ? AND holder = ?", .text(owner), .digest(run))
       try removeUnnamed(blobs, connection)
     }
     try processRemovals()
   }
 
-  /// Keeps blobs, each counted, until `unpin(blobs:for:)` was called as often. Throws `.missingBlob` for one that is not
-  /// there, and pins none then.
+  /// Keeps blobs, each counted, until `unpin(blobs:for:)` was called as often. Throws `.missingBlob` for one that is
+  /// not there, and pins none then.
   public func pin(blobs: [Digest], for owner: String) throws(StoreError) {
     let absent = try writeWithPending { connection throws(StoreError) -> Digest? in
       var ids: [Int64] = []

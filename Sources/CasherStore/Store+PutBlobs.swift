@@ -12,9 +12,9 @@ extension Store {
     return try admit(try outcome.get()).digest
   }
 
-  /// Stores a file's whole content, read once from its begin whatever the descriptor's position; shares the extents where
-  /// the filesystem can. Throws `.sourceChanged` when the file becomes shorter meanwhile; that it is not written to is for
-  /// the caller to know. Where its digest is known already, `hasBlob` first spares the reading.
+  /// Stores a file's whole content, read once from its begin whatever the descriptor's position; shares the extents
+  /// where the filesystem can. Throws `.sourceChanged` when the file becomes shorter meanwhile; that it is not written
+  /// to is for the caller to know. Where its digest is known already, `hasBlob` first spares the reading.
   public func putBlob(from file: FileDescriptor) throws(StoreError) -> (digest: Digest, size: Int64) {
     try admit(try writableIngest().ingest(file, isKnown: isPresent))
   }

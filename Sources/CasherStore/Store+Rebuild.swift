@@ -5,9 +5,9 @@ extension Store {
   /// How long blobs that were found without a database are kept for whoever pins them again, nanoseconds: 30 days.
   private static let adoption: Int64 = 30 * 86_400_000_000_000
 
-  /// `open` and `verify`, for a store whose database may be so damaged that it cannot be opened. With `repair` a damaged
-  /// one is moved aside, to `casher.sqlite.damaged`, and a new one begun that adopts every blob that is still right: what is
-  /// placed in a mount is named by the mount's journal, not by the database alone.
+  /// `open` and `verify`, for a store whose database may be so damaged that it cannot be opened. With `repair` a
+  /// damaged one is moved aside, to `casher.sqlite.damaged`, and a new one begun that adopts every blob that is still
+  /// right: what is placed in a mount is named by the mount's journal, not by the database alone.
   public static func verify(
     at path: FilePath, options: StoreOptions = StoreOptions(), repair: Bool,
     progress: ((_ done: Int64, _ total: Int64) -> Void)? = nil

@@ -50,8 +50,8 @@ extension Store {
   /// Nanoseconds since its last change for which a file that nothing knows may still be on its way to a row.
   private static let orphanAge: Int64 = 3_600_000_000_000
 
-  /// Reads everything and compares it with what it should be; with `repair` drops what cannot be trusted: blobs and the runs
-  /// that name them, records that cannot be decoded, files that nothing knows, and sets counts right.
+  /// Reads everything and compares it with what it should be; with `repair` drops what cannot be trusted: blobs and the
+  /// runs that name them, records that cannot be decoded, files that nothing knows, and sets counts right.
   public func verify(
     repair: Bool = false, progress: ((_ done: Int64, _ total: Int64) -> Void)? = nil
   ) throws(StoreError) -> VerificationReport {
@@ -111,7 +111,9 @@ extension Store {
         try connection.first("SELECT data FROM blobs WHERE id = ?", .integer(row.id)) { $0.bytes(0) }
       }
       guard let data else { return nil }  // evicted meanwhile
-      return SHA256.digest(of: data) == row.digest ? nil : .corruptBlob(row.digest)
+      guard SHA256.digest(of: data) == row.digest else { return .corruptBlob(row.digest) }
+      if row.isDamaged { trust(row, row.stamp) }
+      return nil
     }
     let file: FileDescriptor
     do throws(Errno) { file = try layout.root.open(row.path, O_RDONLY | O_NOFOLLOW) } catch {
@@ -119,9 +121,11 @@ extension Store {
       return try find(row.digest)?.path == row.path ? .missingBlob(row.digest) : nil
     }
     defer { file.close() }
-    let size = try attempt(path(row)) { () throws(Errno) in try file.status().size }
-    if size != row.stored { return .truncatedBlob(row.digest) }
-    return try digest(of: file, row) == row.digest ? nil : .corruptBlob(row.digest)
+    let status = try attempt(path(row)) { () throws(Errno) in try file.status() }
+    if status.size != row.stored { return .truncatedBlob(row.digest) }
+    guard try digest(of: file, row) == row.digest else { return .corruptBlob(row.digest) }
+    if row.isDamaged || FileStamp(status) != row.stamp { trust(row, FileStamp(status)) }
+    return nil
   }
 
   /// Removes a blob and the runs that name it. Pins stay with it as a damaged row, so that it can be put again.
@@ -131,7 +135,8 @@ extension Store {
       guard let present = try BlobRow.find(row.digest, connection), present.stamp == row.stamp else { return }
       try connection.run("UPDATE blobs SET damaged = 1, reserved = 0 WHERE id = ?", .integer(row.id))
       var blobs = [row.id]
-      for run in try connection.all("SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id), map: { $0.integer(0) })
+      for run in try connection.all(
+        "SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id), map: { $0.integer(0) })
       {
         blobs += try removeRun(run, connection)
       }
@@ -184,67 +189,6 @@ extension Store {
       try removeUnnamed(blobs, connection)
     }
     report.repaired += Int64(broken.count + pathSets.count)
-  }
-
-  /// The sums and counts that triggers keep, against what the tables say.
-  private func verifyCounts(_ report: inout VerificationReport, repair: Bool) throws(StoreError) {
-    let checks: [(what: String, find: StaticString, mend: StaticString)] = [
-      (
-        "the number of names of a blob",
-        """
-        SELECT EXISTS(SELECT 1 FROM blobs b
-          LEFT JOIN (SELECT blob, count(*) AS names FROM run_blobs GROUP BY blob) n ON n.blob = b.id
-          LEFT JOIN (SELECT blob, count(*) AS pins FROM blob_pins GROUP BY blob) p ON p.blob = b.id
-          WHERE b.refs <> coalesce(n.names, 0) + coalesce(p.pins, 0))
-        """,
-        """
-        UPDATE blobs SET refs = coalesce(n.names, 0) + coalesce(n.pins, 0) FROM (SELECT b.id,
-          (SELECT names FROM (SELECT blob, count(*) AS names FROM run_blobs GROUP BY blob) WHERE blob = b.id) AS names,
-          (SELECT pins FROM (SELECT blob, count(*) AS pins FROM blob_pins GROUP BY blob) WHERE blob = b.id) AS pins
-          FROM blobs b) AS n WHERE n.id = blobs.id
-        """
-      ),
-      (
-        "the number of runs of a path set",
-        """
-        SELECT EXISTS(SELECT 1 FROM path_sets p
-          LEFT JOIN (SELECT path_set, count(*) AS runs FROM runs GROUP BY path_set) r ON r.path_set = p.id
-          WHERE p.refs <> coalesce(r.runs, 0))
-        """,
-        """
-        UPDATE path_sets SET refs = coalesce(n.runs, 0) FROM (SELECT p.id,
-          (SELECT runs FROM (SELECT path_set, count(*) AS runs FROM runs GROUP BY path_set) WHERE path_set = p.id) AS runs
-          FROM path_sets p) AS n WHERE n.id = path_sets.id
-        """
-      ),
-      (
-        "the sum of what is stored",
-        """
-        SELECT (runs, blobs, blob_bytes, logical_bytes, inflated_bytes, record_bytes) IS NOT (
-          (SELECT count(*) FROM runs), (SELECT count(*) FROM blobs), (SELECT total(stored) FROM blobs),
-          (SELECT total(size) FROM blobs), (SELECT total(size) FROM inflated),
-          (SELECT total(stored) FROM runs) + (SELECT total(stored) FROM path_sets)) FROM totals
-        """,
-        """
-        UPDATE totals SET runs = (SELECT count(*) FROM runs), blobs = (SELECT count(*) FROM blobs),
-          blob_bytes = (SELECT coalesce(sum(stored), 0) FROM blobs),
-          logical_bytes = (SELECT coalesce(sum(size), 0) FROM blobs),
-          inflated_bytes = (SELECT coalesce(sum(size), 0) FROM inflated),
-          record_bytes = (SELECT coalesce(sum(stored), 0) FROM runs) + (SELECT coalesce(sum(stored), 0) FROM path_sets)
-        """
-      ),
-    ]
-    for check in checks {
-      let isWrong = try database.read { connection throws(StoreError) in
-        try connection.first(check.find) { $0.integer(0) != 0 } ?? false
-      }
-      guard isWrong else { continue }
-      report.problems.append(.miscount(check.what))
-      if repair {
-        try database.write { connection throws(StoreError) in try connection.run(check.mend) }
-        report.repaired += 1
-      }
-    }
   }
 
   /// Files without a row. Young ones may be on their way to one.

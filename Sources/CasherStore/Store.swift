@@ -12,15 +12,19 @@ public final class Store: Sendable {
   let pending = Monitor(Pending())
   let digestCache = DigestCache()
   let worker = Worker()
+  /// The last eviction that began by itself, and when (CLOCK_MONOTONIC).
+  let automatic = Monitor<(report: EvictionReport, time: Int64)?>(nil)
   /// Blobs that a thread is inflating; others that want the same wait for it.
   let inflating = Monitor<Set<Digest>>([])
 
-  /// Opens the store at `path`, an absolute path, and makes it first where there is none: the directory and its parents,
-  /// mode 0700. Throws with a sentence for people when it belongs to someone else, is of a newer format, damaged, not
-  /// writable, or on a filesystem that does not lock.
+  /// Opens the store at `path`, an absolute path, and makes it first where there is none: the directory and its
+  /// parents, mode 0700. Throws with a sentence for people when it belongs to someone else, is of a newer format,
+  /// damaged, not writable, or on a filesystem that does not lock.
   public static func open(at path: FilePath, options: StoreOptions = StoreOptions()) throws(StoreError) -> Store {
     try StoreLayout.open(path, options) { layout throws(StoreError) in
-      Store(layout: layout, database: try Database(directory: path, options: options), options: options)
+      let database = try Database(directory: path, options: options)
+      if !options.isReadOnly { layout.makeReserve() }
+      return Store(layout: layout, database: database, options: options)
     }
   }
 
@@ -44,8 +48,8 @@ public final class Store: Sendable {
     return path
   }
 
-  /// Writes what is only remembered so far (hits, counters, digests, blobs' rows) and waits until it is done, an automatic
-  /// eviction included.
+  /// Writes what is only remembered so far (hits, counters, digests, blobs' rows) and waits until it is done, an
+  /// automatic eviction included.
   public func flush() throws(StoreError) {
     if options.isReadOnly { return }
     try writePending()

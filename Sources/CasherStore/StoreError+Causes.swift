@@ -54,7 +54,8 @@ extension StoreError {
 
 /// Runs system calls of the store and gives their failures its own type and the path concerned.
 @inline(__always)
-func attempt<Result>(_ path: @autoclosure () -> FilePath, _ body: () throws(Errno) -> Result) throws(StoreError) -> Result
+func attempt<Result>(_ path: @autoclosure () -> FilePath, _ body: () throws(Errno) -> Result) throws(StoreError)
+  -> Result
 {
   do throws(Errno) { return try body() } catch { throw StoreError(error, path()) }
 }

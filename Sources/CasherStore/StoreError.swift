@@ -6,7 +6,8 @@ public struct StoreError: Error, Hashable, Sendable {
   public struct Code: Hashable, Sendable, CustomStringConvertible {
     private enum Value: String {
       case noSpace, readOnly, permission, notOwned, notDirectory, newerFormat, foreignFile, corruptDatabase, noLocks
-      case busy, vanished, missingBlob, truncatedBlob, corruptBlob, tooLarge, sourceChanged, damagedRecord, invalidSetting
+      case busy, vanished, missingBlob, truncatedBlob, corruptBlob, tooLarge, sourceChanged, damagedRecord,
+        invalidSetting
       case inputOutput
     }
     private let value: Value
@@ -80,10 +81,12 @@ extension StoreError: CustomStringConvertible {
     case .readOnly: "the cache in \(path) cannot be written\(reason); set CASHER_CACHE_DIR to a directory that can"
     case .permission: "the cache in \(path) may not be used\(reason); set CASHER_CACHE_DIR to a directory of your own"
     case .notOwned:
-      "the cache directory \(path) belongs to \(detail ?? "another user"); set CASHER_CACHE_DIR to a directory of your own"
+      "the cache directory \(path) belongs to \(detail ?? "another user"); "
+        + "set CASHER_CACHE_DIR to a directory of your own"
     case .notDirectory: "the cache directory \(path) is not a directory; remove it or set CASHER_CACHE_DIR"
     case .newerFormat:
-      "the cache in \(path) was written by a newer Casher\(reason); use that one, or set CASHER_CACHE_DIR to another directory"
+      "the cache in \(path) was written by a newer Casher\(reason); "
+        + "use that one, or set CASHER_CACHE_DIR to another directory"
     case .foreignFile: "\(path) is not a database of Casher\(reason); move it away or set CASHER_CACHE_DIR"
     case .corruptDatabase: "the cache in \(path) is damaged\(reason); run casherfs verify --store --repair"
     case .noLocks:

@@ -10,6 +10,7 @@ import Synchronization
 ///     tmp/<random>/    files in the making, one directory for each open store
 ///     mounts/<id>/     what belongs to one mount
 ///     lock             held while a store is being opened
+///     reserve          space to be given up when the disk is full and rows are to be removed
 final class StoreLayout: Sendable {
   let directory: FilePath
   /// The store's directory, for all calls relative to it.
@@ -22,7 +23,7 @@ final class StoreLayout: Sendable {
 
   private static let names: [FilePath] = ["blobs", "inflated", "tmp", "mounts"]
   private static let known: [FilePath] =
-    names + databaseFiles + ["lock", "casher.sqlite.damaged", "lost+found"]
+    names + databaseFiles + ["lock", "reserve", "casher.sqlite.damaged", "lost+found"]
   /// The database and what SQLite may put beside it.
   static let databaseFiles: [FilePath] = [
     "casher.sqlite", "casher.sqlite-wal", "casher.sqlite-shm", "casher.sqlite-journal",
@@ -110,6 +111,19 @@ final class StoreLayout: Sendable {
   /// Removes a file that may be gone already; failing leaves an orphan, which `verify` finds.
   func discard(_ path: FilePath) { try? root.remove(path) }
 
+  /// Bytes of log that removing some runs may take.
+  private static let reserveSize: Int64 = 1 << 20
+
+  /// Sets space aside, as far as there is some: removing rows takes log before it gives anything back.
+  func makeReserve() {
+    guard let file = try? root.open("reserve", O_WRONLY | O_CREAT | O_EXCL, mode: 0o600) else { return }
+    defer { file.close() }
+    if (try? file.allocate(size: StoreLayout.reserveSize)) == nil { discard("reserve") }
+  }
+
+  /// Gives the space up; false when there was none.
+  func releaseReserve() -> Bool { (try? root.remove("reserve")) != nil }
+
   // MARK: making
 
   private static func makePath(_ path: FilePath) throws(StoreError) {
@@ -123,7 +137,8 @@ final class StoreLayout: Sendable {
         }
       default:
         // What is there on a read-only filesystem may still be read and give a better reason.
-        guard error == .readOnlyFilesystem || error == .accessDenied, (try? FileDescriptor.workingDirectory.status(of: path)) != nil
+        guard error == .readOnlyFilesystem || error == .accessDenied,
+          (try? FileDescriptor.workingDirectory.status(of: path)) != nil
         else { throw StoreError(error, path) }
       }
     }
@@ -178,7 +193,8 @@ final class StoreLayout: Sendable {
     }
   }
 
-  /// Clears what stores left that ended without closing. Only ever called under `lock`, as directories are made under it.
+  /// Clears what stores left that ended without closing. Only ever called under `lock`, as directories are made under
+  /// it.
   private static func clearDeadScratch(_ root: FileDescriptor) {
     guard let entries = try? root.entries(of: "tmp") else { return }
     for entry in entries {
@@ -197,7 +213,8 @@ final class StoreLayout: Sendable {
   }
 }
 
-/// What tells that a file is the one that was put there, unchanged: any write, truncation or exchange moves one of these.
+/// What tells that a file is the one that was put there, unchanged: any write, truncation or exchange moves one of
+/// these.
 struct FileStamp: Hashable, Sendable {
   var size: Int64
   var inode: Int64

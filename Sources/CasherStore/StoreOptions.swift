@@ -45,8 +45,8 @@ public struct StoreOptions: Hashable, Sendable {
     }
   }
 
-  /// A size as people write it, in bytes: a whole or decimal number and K, M, G, T or P, each with or without B or iB, of
-  /// 1024 each. Nil for anything else, and for what does not fit.
+  /// A size as people write it, in bytes: a whole or decimal number and K, M, G, T or P, each with or without B or iB,
+  /// of 1024 each. Nil for anything else, and for what does not fit.
   public static func size(_ text: String) -> Int64? {
     var digits = text[...]
     let unit = text.drop { $0.isASCII && ($0.isNumber || $0 == ".") }
@@ -65,8 +65,9 @@ public struct StoreOptions: Hashable, Sendable {
 }
 
 extension Store {
-  /// `$CASHER_CACHE_DIR`, else `$XDG_CACHE_HOME/casher`, else `~/.cache/casher`. Values that are empty do not count, nor
-  /// does an `XDG_CACHE_HOME` that is not absolute (XDG Base Directory Specification). Nil when HOME is not set either.
+  /// `$CASHER_CACHE_DIR`, else `$XDG_CACHE_HOME/casher`, else `~/.cache/casher`. Values that are empty do not count,
+  /// nor does an `XDG_CACHE_HOME` that is not absolute (XDG Base Directory Specification). Nil when HOME is not set
+  /// either.
   public static func defaultDirectory(environment: (String) -> FilePath?) -> FilePath? {
     if let path = environment("CASHER_CACHE_DIR"), !path.isEmpty { return path }
     if let path = environment("XDG_CACHE_HOME"), path.isAbsolute { return path.appending("casher") }

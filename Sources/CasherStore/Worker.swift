@@ -52,9 +52,13 @@ final class Worker: Sendable {
 }
 
 extension Store {
-  /// Has the worker write what is pending, and evict. A failure shows in the next call that needs what was to be written.
+  /// Has the worker write what is pending, and evict. A failure shows in the next call that needs what was to be
+  /// written.
   func wakeWorker(urgently: Bool = false) {
     if options.isReadOnly { return }
-    worker.wake(urgently: urgently) { [self] in try? flush() }
+    worker.wake(urgently: urgently) { [self] in
+      try? flush()
+      try? database.shortenLog()
+    }
   }
 }

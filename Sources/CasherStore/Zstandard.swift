@@ -2,7 +2,8 @@ import CZstd
 import CasherSystem
 import Synchronization
 
-/// zstd's contexts and buffers for one thread at a time; kept for reuse, because making them costs more than a small file.
+/// zstd's contexts and buffers for one thread at a time; kept for reuse, because making them costs more than a small
+/// file.
 final class Zstandard: @unchecked Sendable {  // `borrow` gives each to one thread at a time
   private let compressor: OpaquePointer
   private let decompressor: OpaquePointer

@@ -7,8 +7,7 @@ public struct ChildProcess: Sendable {
 
   /// What a new process gets besides its arguments.
   public struct Setup: Sendable {
-    /// Descriptors of this process and the numbers that they get in the new one, set one after the other, so that a
-    /// number must not be given away before it was taken from. Every other one is closed there.
+    /// Descriptors of this process and the numbers that they get in the new one. Every other one is closed there.
     public var descriptors: [(from: FileDescriptor, to: Int32)] = [
       (.standardInput, 0), (.standardOutput, 1), (.standardError, 2),
     ]
@@ -31,8 +30,16 @@ public struct ChildProcess: Sendable {
       posix_spawn_file_actions_destroy(&actions)
       posix_spawnattr_destroy(&attributes)
     }
-    for (from, to) in setup.descriptors { posix_spawn_file_actions_adddup2(&actions, from.rawValue, to) }
     let highest = setup.descriptors.map(\.to).max() ?? -1
+    // Taken from above all numbers that are given, so that none is overwritten before it was taken.
+    var sources: [Int32] = []
+    defer { for source in sources { _ = close(source) } }
+    for (from, _) in setup.descriptors {
+      sources.append(try check("fcntl") { casher_fcntl(from.rawValue, F_DUPFD_CLOEXEC, Int(highest + 1)) })
+    }
+    for (source, (_, to)) in zip(sources, setup.descriptors) {
+      posix_spawn_file_actions_adddup2(&actions, source, to)
+    }
     casher_spawn_close_from(&actions, highest + 1)
     var flags = Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)
     if setup.newSession { flags |= casher_spawn_new_session() }

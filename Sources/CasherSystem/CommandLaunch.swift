@@ -15,7 +15,7 @@ public struct CommandLaunch: Sendable {
   public var streams: [FileDescriptor?]
   public var tracer: Tracer?
 
-  /// A tracer that starts the command through this program (`CommandLaunch.runExecStageIfAsked`).
+  /// A tracer that starts this program in place of the command; the constructor in Launch.c then becomes the command.
   public struct Tracer: Sendable {
     /// The tracer's argument vector, the first its path; the command follows.
     public var arguments: [[UInt8]]
@@ -120,13 +120,6 @@ public struct CommandLaunch: Sendable {
       vectors.1.free()
     }
     return Errno(rawValue: casher_replace(vectors.0.pointer, vectors.1.pointer))
-  }
-
-  /// Where a tracer has started this program to start the command: does that and does not return.
-  public static func runExecStageIfAsked() {
-    let count = CommandLine.argc
-    guard count > 1, let mark = CommandLine.unsafeArgv[1], strcmp(mark, casher_exec_stage_name()) == 0 else { return }
-    casher_exec_stage(count, CommandLine.unsafeArgv)
   }
 }
 

@@ -4,8 +4,8 @@ import Glibc
 // What the store needs of files beyond reading and writing: locks, anonymous files, writing everything back.
 
 extension FileDescriptor {
-  /// Locks this open file description as a whole, advisory, until it is closed. Without `waiting` throws `.wouldBlock` when
-  /// someone else holds it. The corresponding C function is `flock`.
+  /// Locks this open file description as a whole, advisory, until it is closed. Without `waiting` throws `.wouldBlock`
+  /// when someone else holds it. The corresponding C function is `flock`.
   public func holdLock(exclusive: Bool, waiting: Bool) throws(Errno) {
     try check("flock") { flock(rawValue, (exclusive ? LOCK_EX : LOCK_SH) | (waiting ? 0 : LOCK_NB)) }
   }
@@ -14,6 +14,10 @@ extension FileDescriptor {
   public static func anonymous(_ name: String) throws(Errno) -> FileDescriptor {
     FileDescriptor(rawValue: try check("memfd_create") { casher_memfd_create(name, 1) })  // MFD_CLOEXEC
   }
+
+  /// Takes disk space for the file's first `size` bytes and makes it that long. The corresponding C function is
+  /// `fallocate`.
+  public func allocate(size: Int64) throws(Errno) { try check("fallocate") { casher_fallocate(rawValue, 0, 0, size) } }
 
   /// Writes everything of this descriptor's filesystem to the disk. The corresponding C function is `syncfs`.
   public func synchronizeFilesystem() throws(Errno) { try check("syncfs") { casher_syncfs(rawValue) } }

@@ -15,6 +15,7 @@ enum CallResult: Equatable {
     case notDirectory  // ENOTDIR
     case noExecutable  // ENOEXEC
     case refused  // ECONNREFUSED
+    case alreadyThere  // EEXIST, ENOTEMPTY, EISDIR
     /// The kernel did not come to look at the path: EFAULT, EBADF, ENAMETOOLONG, ENOSYS, EINTR, ...
     case beforeLookup
     case other
@@ -198,6 +199,7 @@ struct LineScanner {
     if starts(with: "ENOTDIR ") { return .notDirectory }
     if starts(with: "ENOEXEC ") { return .noExecutable }
     if starts(with: "ECONNREFUSED ") { return .refused }
+    if starts(with: "EEXIST ") || starts(with: "ENOTEMPTY ") || starts(with: "EISDIR ") { return .alreadyThere }
     for name in LineScanner.beforeLookup where starts(with: name) { return .beforeLookup }
     return .other
   }

@@ -88,16 +88,19 @@ extension TraceParser {
     add(argument.path.bytes, kinds.union(.notFollowed).rawValue, process)
   }
 
-  /// A failed link or rename tells of one of its names only, and not of which.
+  /// A failed link or rename: which of its two names the error is about.
   private func failedPair(_ hasFirst: Bool, _ result: CallResult, follows: Bool, _ process: TracedProcess) {
+    var kinds: (first: Kinds?, second: Kinds?)
     switch result {
     case .failure(.beforeLookup), .restarted: return
-    default: break
+    case .failure(.missing) where hasFirst && TraceParser.exists(second.filePath.parent): kinds = (.missing, nil)
+    case .failure(.alreadyThere): kinds = (.lookedUp, .lookedUp)
+    default:
+      kinds.first = TraceParser.exists(first.filePath) ? .lookedUp : .missing
+      kinds.second = TraceParser.exists(second.filePath) ? .lookedUp : .missing
     }
-    for argument in hasFirst ? [first, second] : [second] {
-      let kind: Kinds = TraceParser.exists(argument.filePath) ? .lookedUp : .missing
-      touch(argument, follows && argument === first ? kind : kind.union(.notFollowed), process)
-    }
+    if hasFirst, let kind = kinds.first { touch(first, follows ? kind : kind.union(.notFollowed), process) }
+    if let kind = kinds.second { touch(second, kind.union(.notFollowed), process) }
   }
 
   /// Working directories below a renamed directory have another path now.

@@ -18,7 +18,9 @@ extension TraceParser {
     var removals: Set<PathTable.ID> = []
     if findings.contains(where: { if case .bound = $0 { true } else if case .special = $0 { true } else { false } }) {
       let kinds = Kinds.removed.union(.renamedAway).rawValue
-      for member in members { for entry in member.entries where entry.kinds & kinds != 0 { removals.insert(entry.path) } }
+      for member in members {
+        for entry in member.entries where entry.kinds & kinds != 0 { removals.insert(entry.path) }
+      }
     }
     var result: Set<Uncacheable> = []
     for finding in findings {

@@ -309,7 +309,8 @@ public final class TraceParser {
 
   /// clone, fork or vfork of `parent` has returned `id`.
   func didMake(_ id: Int32, _ parent: TracedProcess, sharing: Bool) {
-    if parent.madeProcess == id { return }
+    // It has shown itself already; `id` may be another number, that of its own pid namespace.
+    if parent.madeProcess != nil { return }
     if let index = current[id] {
       let child = processes[Int(index)]
       if child.held != nil {

@@ -15,6 +15,14 @@ import Testing
     try expectSound(place, "several processes")
   }
 
+  @Test func `an ordinary user has a store as well`() throws {
+    let place = try TemporaryStore()
+    #expect(chown(place.base, 65534, 65534) == 0)
+    let outcome = try Helper.run(["work", place.base + "/cache", "1", "20"], user: 65534)
+    #expect(outcome.status == 0)
+    #expect(outcome.output == "")
+  }
+
   @Test func `the same content put and removed by several processes never dangles`() throws {
     let place = try TemporaryStore()
     let processes = try (1...3).map { _ in try Helper.start(["same", place.base + "/cache", "150"]) }

@@ -27,20 +27,24 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
     var high = 1 << 14
     while low < high {
       let middle = (low + high) / 2
-      let place = try TemporaryStore()
+      let place = try TemporaryStore(inMemory: true)
       if prepared { _ = try Helper.run(arguments(place)) }
-      if try Helper.run(arguments(place), fault: "\(middle):kill").status < 0 { low = middle + 1 } else { high = middle }
+      if try Helper.run(arguments(place), fault: "\(middle):kill").status < 0 {
+        low = middle + 1
+      } else {
+        high = middle
+      }
     }
     return low
   }
 
   @Test(arguments: [false, true])
   func `whichever system call is the last one, the store is whole afterwards`(isThereAlready: Bool) throws {
-    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "4"] }
+    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "2"] }
     let count = try systemCalls(arguments, prepared: isThereAlready)
     #expect(count > 50)
     for number in 1..<count {
-      let place = try TemporaryStore()
+      let place = try TemporaryStore(inMemory: true)
       if isThereAlready { _ = try Helper.run(arguments(place)) }
       let outcome = try Helper.run(arguments(place), fault: "\(number):kill")
       #expect(outcome.status != 3)
@@ -50,10 +54,10 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
 
   @Test(arguments: [ENOSPC, EIO])
   func `whichever system call fails, no wrong byte comes out and the store is whole afterwards`(error: Int32) throws {
-    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "4"] }
+    let arguments = { (place: TemporaryStore) in ["work", place.base + "/cache", "1", "2"] }
     let count = try systemCalls(arguments, prepared: false)
     for number in 1..<count {
-      let place = try TemporaryStore()
+      let place = try TemporaryStore(inMemory: true)
       let outcome = try Helper.run(arguments(place), fault: "\(number):\(error)")
       #expect(outcome.status == 0, "system call \(number): \(outcome.output)")
       try expectSound(place, "system call \(number) failed with \(error): \(outcome.output)")
@@ -61,7 +65,7 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
   }
 
   @Test func `processes killed at any moment leave a whole store`() throws {
-    let place = try TemporaryStore()
+    let place = try TemporaryStore(inMemory: true)
     for round in 0..<40 {
       let others = try (1...3).map { try Helper.start(["work", place.base + "/cache", "\($0)", "6"]) }
       let outcome = try Helper.run(["work", place.base + "/cache", "9", "20"], fault: "\(20 + round * 13):kill")
@@ -72,7 +76,7 @@ func expectSound(_ place: TemporaryStore, _ comment: String) throws {
   }
 
   @Test func `what a killed process left behind is cleared by the next that opens the store`() throws {
-    let place = try TemporaryStore()
+    let place = try TemporaryStore(inMemory: true)
     _ = try Helper.run(["work", place.base + "/cache", "1", "1"], fault: "3:kill:write")
     let scratch = place.base + "/cache/tmp"
     #expect(try !FileManager.default.subpathsOfDirectory(atPath: scratch).isEmpty)

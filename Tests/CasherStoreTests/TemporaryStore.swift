@@ -9,8 +9,12 @@ final class TemporaryStore {
   var path: FilePath { FilePath(base + "/cache") }
   var options = StoreOptions()
 
-  init() throws {
-    base = FileManager.default.temporaryDirectory.path + "/casher-store-" + UUID().uuidString
+  /// In memory where there is a directory for it and the test is not about a disk's filesystem: syncing costs nothing
+  /// there.
+  init(inMemory: Bool = false) throws {
+    let memory = inMemory && FileManager.default.isWritableFile(atPath: "/dev/shm")
+    let parent = memory ? "/dev/shm" : FileManager.default.temporaryDirectory.path
+    base = parent + "/casher-store-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: base, withIntermediateDirectories: true)
   }
 
@@ -56,7 +60,8 @@ func noise(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
 
 /// Bytes that compress well.
 func text(_ count: Int, seed: Int = 1) -> [UInt8] {
-  Array(Array(repeating: "line of a text that repeats itself \(seed)\n", count: count / 32 + 1).joined().utf8.prefix(count))
+  Array(
+    Array(repeating: "line of a text that repeats itself \(seed)\n", count: count / 32 + 1).joined().utf8.prefix(count))
 }
 
 func digest(_ name: String) -> Digest { SHA256.digest(of: Array(name.utf8)) }
@@ -64,7 +69,8 @@ func digest(_ name: String) -> Digest { SHA256.digest(of: Array(name.utf8)) }
 /// A run that is told apart from others by its name.
 func makeRun(
   _ name: String, weak: String = "weak", pathSet: String = "paths", strong: String? = nil, condition: String = "",
-  blobs: [Digest] = [], used: Int64 = 1_000_000, created: Int64 = 1_000_000, tags: [CasherStore.Tag] = [], status: UInt8 = 0,
+  blobs: [Digest] = [], used: Int64 = 1_000_000, created: Int64 = 1_000_000, tags: [CasherStore.Tag] = [],
+  status: UInt8 = 0,
   body: [UInt8]? = nil
 ) -> StoredRun {
   StoredRun(

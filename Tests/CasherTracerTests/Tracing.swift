@@ -6,6 +6,10 @@ import Testing
 
 @testable import CasherTracer
 
+/// Held while a file is written and while a process is started: a child that is between fork and exec holds every
+/// descriptor of the tests, and a program that is open for writing cannot be executed.
+private let starting = NSLock()
+
 /// A directory for one test, gone with it; its path has no symlinks.
 final class Scratch {
   let path: FilePath
@@ -25,7 +29,7 @@ final class Scratch {
     let file = path.appending(name)
     try FileManager.default.createDirectory(
       atPath: file.parent.description, withIntermediateDirectories: true)
-    try Data(content.utf8).write(to: URL(fileURLWithPath: file.description))
+    try starting.withLock { try Data(content.utf8).write(to: URL(fileURLWithPath: file.description)) }
     if executable { chmod(file.description, 0o755) }
     return file
   }
@@ -37,7 +41,7 @@ final class Scratch {
     let compiler = Process()
     compiler.executableURL = URL(fileURLWithPath: "/usr/bin/gcc")
     compiler.arguments = ["-w", "-o", program.description, file.description, "-pthread"] + flags
-    try compiler.run()
+    try starting.withLock { try compiler.run() }
     compiler.waitUntilExit()
     try #require(compiler.terminationStatus == 0)
     return program
@@ -78,12 +82,24 @@ func trace(
   posix_spawn_file_actions_adddup2(&actions, name.rawValue, 900)
   posix_spawn_file_actions_adddup2(&actions, output[1], 1)
   let arguments = strace.arguments(output: "/proc/self/fd/900", command: command.map { Array($0.utf8) })
+  // The test's thread has signals blocked, which a shell that waits for its children does not expect.
+  var attributes = posix_spawnattr_t()
+  posix_spawnattr_init(&attributes)
+  defer { posix_spawnattr_destroy(&attributes) }
+  var none = sigset_t()
+  sigemptyset(&none)
+  var all = sigset_t()
+  sigfillset(&all)
+  posix_spawnattr_setsigmask(&attributes, &none)
+  posix_spawnattr_setsigdefault(&attributes, &all)
+  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
   let inDirectory = ["/usr/bin/env", "-C", directory.description].map { Array($0.utf8) } + arguments
   var argv = inDirectory.map { strdup(String(decoding: $0, as: UTF8.self)) } + [nil]
   var envp = environment.map { strdup($0) } + [nil]
   defer { for pointer in argv + envp { free(pointer) } }
   var process: pid_t = 0
-  try #require(posix_spawn(&process, "/usr/bin/env", &actions, nil, &argv, &envp) == 0)
+  let failure = starting.withLock { posix_spawn(&process, "/usr/bin/env", &actions, &attributes, &argv, &envp) }
+  try #require(failure == 0)
   name.close()
   close(output[1])
 

@@ -72,7 +72,7 @@ func work(_ store: Store, seed: UInt64, rounds: UInt64) {
       store.count(.hit(saved: 1))
       try store.flush()
       try store.unpin(run: run.id, for: "helper \(seed)")
-      if round % 4 == 3 { _ = try store.evict(maxBytes: 60_000) }
+      if round % 2 == 1 { _ = try store.evict(maxBytes: 60_000) }
     } catch {
       report(error)
     }

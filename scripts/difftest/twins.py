@@ -39,6 +39,11 @@ class Mismatch(Exception):
     """What the two trees or the two runs do not agree in."""
 
 
+def without_obituaries(text: bytes) -> bytes:
+    """A shell says so when its child was ended by a signal; acache exits with 128 and the signal's number instead."""
+    return b"".join(line for line in text.splitlines(True) if line.strip() not in (b"Terminated", b"Killed", b"Hangup"))
+
+
 class Twins:
     def __init__(self, binaries: str, strict: bool, mount_options: str = "", work: str | None = None):
         self.home = tempfile.mkdtemp(prefix="casher-differential-", dir=work)
@@ -188,7 +193,7 @@ class Twins:
             if opened:
                 opened.close()
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode
-        return Outcome(status, done.stdout, done.stderr)
+        return Outcome(status, done.stdout, without_obituaries(done.stderr))
 
     def compare_outcomes(self, script: bytes, mounted: Outcome, plain: Outcome):
         for name, a, b in zip(Outcome._fields, mounted, plain):

@@ -76,5 +76,8 @@ short casher_spawn_new_session(void);
 
 // statx(2): 0 and the birth time in nanoseconds, or -1 where it is not known. Does not follow symlinks.
 int casher_birth_time(int directory, const char *path, int64_t *nanoseconds);
+// getxattr(2) and setxattr(2), whose header Swift's Glibc module leaves out.
+ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
+int casher_setxattr(const char *path, const char *name, const void *value, size_t size);
 int casher_ptrace_probe(void);
 int casher_has_capabilities(int fd);

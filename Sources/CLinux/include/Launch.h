@@ -35,8 +35,8 @@ struct casher_launch {
   const char *directory;
   // What becomes of standard input, output and error; CASHER_STREAM_CLOSED closes it.
   int streams[3];
-  // The tracer's argument vector up to its own options' end; null: no tracer. The path of this program, its arguments as
-  // `casher_exec_stage` takes them and the command follow it.
+  // The tracer's argument vector up to its own options' end; null: no tracer. The tracer starts this program again, which
+  // then becomes the command at once (a constructor in Launch.c).
   char *const *tracer;
   // Descriptors that the tracer inherits: where its trace goes, and this program's executable.
   int trace;
@@ -55,13 +55,6 @@ pid_t casher_launch(const struct casher_launch *plan);
 
 // Looks the command up and replaces this process with it. Returns the error number.
 int casher_replace(char *const *arguments, char *const *environment);
-
-// The first argument by which `casher_exec_stage` is asked for.
-const char *casher_exec_stage_name(void);
-// What this program does when a tracer has started it: takes the streams and the environment over from the socket whose
-// number is arguments[2], closes the descriptors arguments[2], [3] and [4], and executes arguments[5] with the argument
-// vector arguments[6...]. Does not return.
-_Noreturn void casher_exec_stage(int count, char **arguments);
 
 // Remembers every disposition and the mask, and blocks all signals.
 void casher_signals_hold(void);
