@@ -33,7 +33,14 @@ struct Placer {
     for output in record.outputs {
       do throws(Errno) {
         guard Placer.isAcceptable(output.path) else { throw .invalid }
-        let directory = try directories.open(output.path.parent, isOutside: output.path.isAbsolute)
+        let directory: OpenDirectory
+        do throws(Errno) {
+          directory = try directories.open(output.path.parent, isOutside: output.path.isAbsolute)
+        } catch {
+          // What is to be gone is gone with its directory.
+          if case .removed = output.content, error == .noSuchFile || error == .notDirectory { continue }
+          throw error
+        }
         let name = output.path.lastComponent
         announce(output, name, directory, facets[output.path] ?? .probed, parent)
         try put(output, name, in: directory, caller, time, &permissionsLast)

@@ -14,6 +14,11 @@ def quote(path: bytes) -> bytes:
     return b"'" + path.replace(b"'", b"'\\''") + b"'"
 
 
+def copy_tree(source: bytes, target: bytes) -> bytes:
+    """What copying a directory into itself leaves depends on the order of its names on the disk."""
+    return b"case " + target + b"/ in " + source + b"/*) ;; *) cp -r " + source + b" " + target + b";; esac"
+
+
 class Generator:
     def __init__(self, seed: int, without: set):
         self.random = random.Random(seed)
@@ -73,7 +78,7 @@ class Generator:
             b"echo one > " + p + b"; rm " + p, b"cp " + p + b" " + q + b" && echo " + w + b" >> " + q,
         ]
         trees = [
-            b"mkdir " + d, b"mkdir -p " + d, b"rmdir " + d, b"rm -rf " + d, b"rm -r " + d, b"cp -r " + d + b" " + e,
+            b"mkdir " + d, b"mkdir -p " + d, b"rmdir " + d, b"rm -rf " + d, b"rm -r " + d, copy_tree(d, e),
             b"mv " + d + b" " + e, b"mv -T " + d + b" " + e, b"mkdir -p " + d + b" && echo " + w + b" > " + d + b"/new",
             b"tar cf - " + d + b" | tar tf - | sort", b"cp -r " + d + b" copy && rm -r copy", b"mv " + p + b" " + d,
             b"find " + d + b" -type f -exec cat {} + | sort", b"find . -name a -delete", b"rm -f " + d + b"/*",
@@ -136,11 +141,11 @@ class Generator:
             b"mv " + p + b" " + self.p(), b"cp " + p + b" " + self.p(), b"touch " + p,
         ]
         if "trees" not in self.without:
-            choices += [b"mv -T " + d + b" " + self.d(), b"cp -r " + d + b" " + self.d()]
+            choices += [b"mv -T " + d + b" " + self.d(), copy_tree(d, self.d())]
         if "modes" not in self.without:
             choices += [b"chmod " + self.pick(b"600", b"644", b"755", b"444") + b" " + p]
         if "links" not in self.without:
             choices += [b"ln -f " + p + b" " + self.p()]
         if "symlinks" not in self.without:
-            choices += [b"ln -sfn " + self.pick(b"a", b"b", b"D", b"nowhere", b"../a") + b" " + p]
+            choices += [b"ln -sfn " + self.pick(b"a", b"b", b"D", b"nowhere", b"./a") + b" " + p]
         return self.random.choice(choices)
