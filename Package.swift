@@ -45,6 +45,7 @@ let package = Package(
       name: "CasherStoreTests", dependencies: ["CasherStore", "CasherSystem", "CSQLite", "StoreTestHelper"]),
     .testTarget(name: "CasherTracerTests", dependencies: ["CasherTracer"]),
     .testTarget(name: "CasherLauncherTests", dependencies: ["CasherRecord", "CasherSystem", "CLinux"]),
+    .testTarget(name: "CasherOverlayTests", dependencies: ["CasherOverlay", "CasherSystem"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CasherSystem"]),
   ],
   swiftLanguageModes: [.v6]

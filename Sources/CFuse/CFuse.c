@@ -4,12 +4,14 @@
 #include "CFuse.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-// Layouts of the kernel's interface, <linux/fuse.h> of version 7.40.
+// From the kernel's include/uapi/linux/fuse.h, version 7.40; older headers lack some of it.
 struct out_header {
   uint32_t len;
   int32_t error;
@@ -42,92 +44,124 @@ struct backing_map {
   uint32_t flags;
   uint64_t padding;
 };
-_Static_assert(sizeof(struct init_out) == 64, "");
-_Static_assert(sizeof(struct open_out) == 16, "");
+_Static_assert(sizeof(struct in_header) == 40 && sizeof(struct out_header) == 16, "");
+_Static_assert(sizeof(struct init_out) == 64 && sizeof(struct open_out) == 16, "");
 
-enum { OPCODE_INIT = 26, MINOR_WITH_PASSTHROUGH = 40 };
+enum { OPCODE_INIT = 26, FIRST_MINOR_WITH_PASSTHROUGH = 40 };
 #define INIT_EXT (1u << 30)
-#define PASSTHROUGH_IN_FLAGS2 (1u << (37 - 32))
+#define HANDLE_KILLPRIV_V2 (1u << 28)
+#define INIT2_PASSTHROUGH (1u << (37 - 32))
 #define OPEN_KEEP_CACHE (1u << 1)
 #define OPEN_PASSTHROUGH (1u << 7)
+#define DEVICE_BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define DEVICE_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-// A request is read, handled and answered by one thread.
-static __thread int offers_passthrough, accept_passthrough;
-static __thread int32_t next_backing;
+static __thread int next_backing;
 
-int casher_fuse_kernel_offers_passthrough(void) { return offers_passthrough; }
-void casher_fuse_accept_passthrough(void) { accept_passthrough = 1; }
-void casher_fuse_next_open_backing(int32_t backing) { next_backing = backing; }
+void cfuse_pass_next_open(int id) { next_backing = id; }
 
-static ssize_t io_read(int fd, void *buffer, size_t size, void *context) {
-  (void)context;
-  ssize_t result = read(fd, buffer, size);
-  if (result >= (ssize_t)(sizeof(struct in_header) + sizeof(struct init_in))) {
+static ssize_t read_request(int fd, void *buffer, size_t size, void *data) {
+  struct cfuse_context *context = data;
+  ssize_t count = read(fd, buffer, size);
+  if (!context->init_unique && count >= (ssize_t)(sizeof(struct in_header) + 16)) {
     const struct in_header *header = buffer;
-    if (header->opcode == OPCODE_INIT) {
-      const struct init_in *init = (const void *)(header + 1);
-      offers_passthrough = (init->flags & INIT_EXT) && (init->flags2 & PASSTHROUGH_IN_FLAGS2);
+    const struct init_in *init = (const void *)(header + 1);
+    if (header->opcode == OPCODE_INIT && init->major == 7) {
+      context->init_unique = header->unique;
+      context->offered = init->flags;
+      if (init->flags & INIT_EXT && count >= (ssize_t)(sizeof *header + sizeof *init))
+        context->offered |= (uint64_t)init->flags2 << 32;
     }
   }
-  return result;
+  return count;
 }
 
-static ssize_t io_writev(int fd, struct iovec *parts, int count, void *context) {
-  (void)context;
-  if (count == 2) {
-    const struct out_header *header = parts[0].iov_base;
-    if (accept_passthrough && header->error == 0 && parts[1].iov_len == sizeof(struct init_out)) {
-      struct init_out *init = parts[1].iov_base;
-      init->flags |= INIT_EXT;
-      init->flags2 |= PASSTHROUGH_IN_FLAGS2;
-      init->max_stack_depth = 1;
-      if (init->minor < MINOR_WITH_PASSTHROUGH) init->minor = MINOR_WITH_PASSTHROUGH;
-      accept_passthrough = 0;
-    } else if (next_backing > 0 && header->error == 0 && parts[1].iov_len >= sizeof(struct open_out)) {
-      struct open_out *open = (void *)((char *)parts[1].iov_base + parts[1].iov_len - sizeof(struct open_out));
-      open->open_flags |= OPEN_PASSTHROUGH;
-      open->open_flags &= ~OPEN_KEEP_CACHE;
-      open->backing_id = next_backing;
-      next_backing = 0;
-    }
+static void patch_init(struct cfuse_context *context, struct init_out *reply) {
+  if (context->wants_killpriv && context->offered & HANDLE_KILLPRIV_V2) {
+    reply->flags |= HANDLE_KILLPRIV_V2;
+    context->has_killpriv = 1;
   }
-  return writev(fd, parts, count);
+  if (context->wants_passthrough && context->offered >> 32 & INIT2_PASSTHROUGH) {
+    reply->flags |= INIT_EXT;
+    reply->flags2 |= INIT2_PASSTHROUGH;
+    reply->max_stack_depth = context->stack_depth;
+    if (reply->minor < FIRST_MINOR_WITH_PASSTHROUGH) reply->minor = FIRST_MINOR_WITH_PASSTHROUGH;
+    context->has_passthrough = 1;
+  }
 }
 
-static ssize_t io_splice_receive(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *context) {
-  (void)context;
+static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
+  struct cfuse_context *context = data;
+  struct out_header *header = parts[0].iov_base;
+  int is_init = 0;
+  if (!context->is_initialized && count == 2 && header->unique == context->init_unique &&
+      context->init_unique != 0) {
+    is_init = 1;
+    if (header->error == 0 && parts[1].iov_len == sizeof(struct init_out)) patch_init(context, parts[1].iov_base);
+  }
+  if (next_backing > 0 && count == 2 && header->unique != 0) {
+    if (header->error == 0 && parts[1].iov_len >= sizeof(struct open_out)) {
+      struct open_out *reply = (void *)((char *)parts[1].iov_base + parts[1].iov_len - sizeof(struct open_out));
+      reply->open_flags = (reply->open_flags | OPEN_PASSTHROUGH) & ~OPEN_KEEP_CACHE;
+      reply->backing_id = next_backing;
+    }
+    next_backing = 0;
+  }
+  ssize_t written = writev(fd, parts, count);
+  if (is_init) __atomic_store_n(&context->is_initialized, 1, __ATOMIC_RELEASE);
+  return written;
+}
+
+static ssize_t splice_pages(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *data) {
+  (void)data;
   return splice(in, inOffset, out, outOffset, size, flags);
 }
 
-static ssize_t io_splice_send(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *context) {
-  (void)context;
-  return splice(in, inOffset, out, outOffset, size, flags);
-}
-
-int casher_fuse_install_io(struct fuse_session *session, int device) {
+int cfuse_install(struct fuse_session *session, int fd) {
   const struct fuse_custom_io io = {
-      .writev = io_writev, .read = io_read, .splice_receive = io_splice_receive, .splice_send = io_splice_send};
-  return fuse_session_custom_io(session, &io, device);
+      .writev = write_reply, .read = read_request, .splice_receive = splice_pages, .splice_send = splice_pages};
+  return fuse_session_custom_io(session, &io, fd);
 }
 
-int32_t casher_fuse_backing_open(int device, int fd) {
+void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection) {
+  // Set-id bits are cleared by the kernel (it sends a SETATTR), or as HANDLE_KILLPRIV_V2 tells, which libfuse may not
+  // know: never by the older HANDLE_KILLPRIV, which leaves writes that the daemon does not see uncleared.
+  connection->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+  (void)context;
+}
+
+int cfuse_backing_open(struct fuse_session *session, int fd) {
   struct backing_map map = {.fd = fd};
-  int result = ioctl(device, _IOW(229, 1, struct backing_map), &map);
-  return result < 0 ? -errno : result;
+  int id = ioctl(fuse_session_fd(session), DEVICE_BACKING_OPEN, &map);
+  return id < 0 ? -errno : id;
 }
 
-int casher_fuse_backing_close(int device, int32_t backing) {
-  uint32_t id = (uint32_t)backing;
-  return ioctl(device, _IOW(229, 2, uint32_t), &id) < 0 ? -errno : 0;
+void cfuse_backing_close(struct fuse_session *session, int id) {
+  uint32_t number = (uint32_t)id;
+  ioctl(fuse_session_fd(session), DEVICE_BACKING_CLOSE, &number);
 }
 
-int casher_fuse_loop(struct fuse_session *session, unsigned max_threads, unsigned idle_threads) {
+int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle) {
   struct fuse_loop_config *config = fuse_loop_cfg_create();
   if (!config) return -ENOMEM;
   fuse_loop_cfg_set_clone_fd(config, 1);
-  fuse_loop_cfg_set_max_threads(config, max_threads);
-  fuse_loop_cfg_set_idle_threads(config, idle_threads);
+  fuse_loop_cfg_set_max_threads(config, threads);
+  fuse_loop_cfg_set_idle_threads(config, idle);
   int result = fuse_session_loop_mt(session, config);
   fuse_loop_cfg_destroy(config);
   return result;
+}
+
+static void (*log_handler)(const char *message);
+
+static void log_message(enum fuse_log_level level, const char *format, va_list arguments) {
+  (void)level;
+  char message[1024];
+  vsnprintf(message, sizeof message, format, arguments);
+  if (log_handler) log_handler(message);
+}
+
+void cfuse_set_log(void (*handler)(const char *message)) {
+  log_handler = handler;
+  fuse_set_log_func(log_message);
 }

@@ -14,10 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 _Static_assert(CASHER_S_IFMT == S_IFMT && CASHER_S_IFREG == S_IFREG && CASHER_S_IFDIR == S_IFDIR, "");
@@ -125,47 +123,6 @@ int casher_birth_time(int directory, const char *path, int64_t *nanoseconds) {
   *nanoseconds = (int64_t)status.stx_btime.tv_sec * 1000000000 + status.stx_btime.tv_nsec;
   return 0;
 }
-#define FD_PATH(fd) \
-  char path[32]; \
-  snprintf(path, sizeof path, "/proc/self/fd/%d", fd)
-int casher_truncate_fd(int fd, int64_t size) {
-  FD_PATH(fd);
-  return truncate(path, size);
-}
-int casher_chmod_fd(int fd, mode_t mode) {
-  FD_PATH(fd);
-  return chmod(path, mode);
-}
-int casher_reopen_fd(int fd, int flags) {
-  FD_PATH(fd);
-  return open(path, flags | O_CLOEXEC);
-}
-int casher_link_fd(int fd, int directory, const char *name) {
-  FD_PATH(fd);
-  return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
-}
-int casher_set_times_fd(int fd, const int64_t seconds[2], const int64_t nanoseconds[2]) {
-  FD_PATH(fd);
-  struct timespec times[2] = {{.tv_sec = seconds[0], .tv_nsec = nanoseconds[0]}, {.tv_sec = seconds[1], .tv_nsec = nanoseconds[1]}};
-  return utimensat(AT_FDCWD, path, times, 0);
-}
-ssize_t casher_getxattr_fd(int fd, const char *name, void *value, size_t size) {
-  FD_PATH(fd);
-  return getxattr(path, name, value, size);
-}
-ssize_t casher_listxattr_fd(int fd, char *names, size_t size) {
-  FD_PATH(fd);
-  return listxattr(path, names, size);
-}
-int casher_setxattr_fd(int fd, const char *name, const void *value, size_t size, int flags) {
-  FD_PATH(fd);
-  return setxattr(path, name, value, size, flags);
-}
-int casher_removexattr_fd(int fd, const char *name) {
-  FD_PATH(fd);
-  return removexattr(path, name);
-}
-uint64_t casher_makedev(uint32_t major, uint32_t minor) { return makedev(major, minor); }
 int casher_memmem(const void *bytes, size_t size, const void *sought, size_t soughtSize) {
   return memmem(bytes, size, sought, soughtSize) != NULL;
 }

@@ -1,195 +1,246 @@
+import CFuse
 import CasherSystem
 import Glibc
+import Synchronization
 
-/// Locks on files by all views: POSIX record locks and flock(2) locks, which the kernel would keep for each view apart.
+/// POSIX locks (fcntl(2), also those of open file descriptions) and flock(2) locks of all views, which the kernel would
+/// keep apart for each view.
 ///
-/// A request that has to wait is kept with what answers it; no thread waits.
+/// A request that has to wait is kept, not its thread, and answered when the lock is granted or the wait interrupted.
 final class LockTable: Sendable {
-  enum Kind: Hashable { case posix, flock }
-
-  struct Lock {
-    var owner: UInt64
-    var process: Int32
-    var isExclusive: Bool
-    /// First and last byte; `Int64.max` stands for the end of the file, wherever it comes to be.
-    var first: Int64
-    var last: Int64
-  }
-
-  private struct Key: Hashable {
-    let inode: InodeKey
-    let kind: Kind
+  /// What is asked for or held.
+  enum Claim: Sendable {
+    case posix(PosixLock)
+    case flock(FlockLock)
   }
 
   private struct Waiter {
-    let id: UInt
-    let lock: Lock
-    let answer: @Sendable (Int32) -> Void
+    let number: UInt
+    let claim: Claim
+    let reply: LockReply
   }
 
-  private struct Locks {
-    var held: [Lock] = []
-    var waiting: [Waiter] = []
+  private struct File {
+    var posix = PosixLocks()
+    var flocks: [FlockLock] = []
+    var waiters: [Waiter] = []
+
+    var isUnused: Bool { posix.isEmpty && flocks.isEmpty && waiters.isEmpty }
+
+    /// Owners of what stands in the way.
+    func conflicts(with claim: Claim) -> [UInt64] {
+      switch claim {
+      case .posix(let lock): posix.conflicts(with: lock).map(\.owner)
+      case .flock(let lock):
+        flocks.filter { $0.owner != lock.owner && ($0.isExclusive || lock.isExclusive) }.map(\.owner)
+      }
+    }
+
+    mutating func apply(_ claim: Claim) {
+      switch claim {
+      case .posix(let lock): posix.set(lock)
+      case .flock(let lock):
+        flocks.removeAll { $0.owner == lock.owner }
+        flocks.append(lock)
+      }
+    }
   }
 
   private struct State {
-    var locks: [Key: Locks] = [:]
-    var nextID: UInt = 1
-    /// Requests that have an id and have not come yet, and whether a signal has ended them already.
-    var announced: [UInt: Bool] = [:]
-    /// Where each waiting request stands.
-    var places: [UInt: Key] = [:]
+    var files: [InodeKey: File] = [:]
+    var lastNumber: UInt = 0
+    /// Waits that are being set up: interrupts that come meanwhile.
+    var settingUp: [UInt: Bool] = [:]
+    var isClosed = false
   }
 
-  private let state = Monitor(State())
+  private let state = Mutex(State())
 
-  /// A lock that stands against this one, nil when it could be had.
-  func conflict(_ inode: InodeKey, _ kind: Kind, with lock: Lock) -> Lock? {
-    state.withLock { state in
-      state.locks[Key(inode: inode, kind: kind)]?.held.first { LockTable.conflicts($0, lock) }
-    }
+  /// How many requests wait.
+  var waiting: Int { state.withLock { $0.files.values.reduce(0) { $0 + $1.waiters.count } } }
+
+  // MARK: asking
+
+  /// The first lock that stands in the way of `lock`.
+  func conflict(with lock: PosixLock, on key: InodeKey) -> PosixLock? {
+    state.withLock { $0.files[key]?.posix.conflicts(with: lock).first }
   }
 
-  /// An id for a request that may have to wait, by which it can be interrupted from now on.
-  func announce() -> UInt {
-    state.withLock { state in
-      defer { state.nextID += 1 }
-      state.announced[state.nextID] = false
-      return state.nextID
-    }
-  }
-
-  /// Sets the lock, converting what its owner already has there. `answer` is called once with 0 or an error number:
-  /// EAGAIN when another's lock stands against it, unless there is an announced `waiter`, which is answered later.
-  func set(
-    _ inode: InodeKey, _ kind: Kind, _ lock: Lock, waiter: UInt?, answer: @escaping @Sendable (Int32) -> Void
-  ) {
-    let key = Key(inode: inode, kind: kind)
-    var error: Int32?
-    let granted = state.withLock { state -> [Waiter] in
-      let isInterrupted = waiter.flatMap { state.announced.removeValue(forKey: $0) } ?? false
-      var locks = state.locks[key] ?? Locks()
-      if locks.held.contains(where: { LockTable.conflicts($0, lock) }) {
-        guard let waiter else {
-          error = EAGAIN
-          return []
-        }
-        if isInterrupted {
-          error = EINTR
-          return []
-        }
-        if kind == .posix, LockTable.wouldDeadlock(lock, key, state.locks.mapValues { ($0.held, $0.waiting.map(\.lock)) }) {
-          error = EDEADLK
-          return []
-        }
-        // flock(2): the lock held before is given up while waiting for a conversion.
-        if kind == .flock { locks.held.removeAll { $0.owner == lock.owner } }
-        locks.waiting.append(Waiter(id: waiter, lock: lock, answer: answer))
-        state.places[waiter] = key
-      } else {
-        LockTable.replace(lock, in: &locks)
-        error = 0
+  /// Takes the lock and answers, at once or, when it `waits`, later. EAGAIN when it is held and nobody waits, EDEADLK
+  /// when the wait could never end.
+  func take(_ claim: Claim, on handle: FileHandle, waits: Bool, reply: LockReply) {
+    let key = handle.node.inode.key
+    let owner = claim.owner
+    let answer = state.withLock { state -> Answer in
+      if case .posix = claim, !handle.owners.contains(owner) { handle.owners.append(owner) }
+      var file = state.files[key] ?? File()
+      if file.conflicts(with: claim).isEmpty {
+        file.apply(claim)
+        // A lock that was changed to a weaker one may let others in.
+        let granted = LockTable.grant(&file)
+        state.files[key] = file
+        return .done(granted)
       }
-      let granted = LockTable.grant(&locks)
-      for waiter in granted { state.places[waiter.id] = nil }
-      state.locks[key] = locks
-      return granted
+      guard waits, !state.isClosed else { return .failed(.wouldBlock) }
+      if case .posix = claim, LockTable.wouldDeadlock(claim, on: key, in: state.files) {
+        return .failed(Errno(rawValue: EDEADLK))
+      }
+      state.lastNumber += 1
+      state.settingUp[state.lastNumber] = false
+      return .wait(state.lastNumber)
     }
-    for waiter in granted { waiter.answer(0) }
-    if let error { answer(error) }
+    switch answer {
+    case .done(let granted):
+      reply.send(nil)
+      for waiter in granted { waiter.reply.send(nil) }
+    case .failed(let error): reply.send(error)
+    case .wait(let number): wait(number, claim, key, reply)
+    }
   }
 
-  /// Gives up the owner's locks between two bytes.
-  func clear(_ inode: InodeKey, _ kind: Kind, owner: UInt64, first: Int64 = 0, last: Int64 = .max) {
-    let key = Key(inode: inode, kind: kind)
-    let granted = state.withLock { state -> [Waiter] in
-      guard var locks = state.locks[key] else { return [] }
-      LockTable.cut(&locks, owner: owner, first: first, last: last)
-      let granted = LockTable.grant(&locks)
-      for waiter in granted { state.places[waiter.id] = nil }
-      state.locks[key] = locks.held.isEmpty && locks.waiting.isEmpty ? nil : locks
-      return granted
-    }
-    for waiter in granted { waiter.answer(0) }
+  private enum Answer {
+    case done([Waiter])
+    case failed(Errno)
+    case wait(UInt)
   }
 
-  /// A signal has ended the wait: its answer is EINTR. Nothing when it has been answered already.
-  func interrupt(waiter id: UInt) {
+  private func wait(_ number: UInt, _ claim: Claim, _ key: InodeKey, _ reply: LockReply) {
+    // The interrupt may come in here already; then it must not be answered by libfuse's call, which still needs the
+    // request after that.
+    reply.onInterrupt(number)
+    let immediate: Errno?? = state.withLock { state in
+      let wasInterrupted = state.settingUp.removeValue(forKey: number) ?? false
+      if wasInterrupted || state.isClosed { return .some(.interrupted) }
+      var file = state.files[key] ?? File()
+      if file.conflicts(with: claim).isEmpty {
+        file.apply(claim)
+        state.files[key] = file
+        return .some(nil)
+      }
+      file.waiters.append(Waiter(number: number, claim: claim, reply: reply))
+      state.files[key] = file
+      return nil
+    }
+    if let immediate { reply.send(immediate) }
+  }
+
+  /// The process that waits under this number has got a signal. Called by libfuse.
+  func interrupt(_ number: UInt) {
     let waiter = state.withLock { state -> Waiter? in
-      if state.announced[id] != nil {
-        state.announced[id] = true
+      if state.settingUp[number] != nil {
+        state.settingUp[number] = true
         return nil
       }
-      guard let key = state.places.removeValue(forKey: id),
-        let index = state.locks[key]?.waiting.firstIndex(where: { $0.id == id })
-      else { return nil }
-      return state.locks[key]?.waiting.remove(at: index)
+      for (key, file) in state.files {
+        guard let index = file.waiters.firstIndex(where: { $0.number == number }) else { continue }
+        return state.files[key]?.waiters.remove(at: index)
+      }
+      return nil
     }
-    waiter?.answer(EINTR)
+    waiter?.reply.send(.interrupted)
   }
 
-  // MARK: what conflicts, what is granted
+  // MARK: giving back
 
-  private static func conflicts(_ held: Lock, _ wanted: Lock) -> Bool {
-    held.owner != wanted.owner && (held.isExclusive || wanted.isExclusive) && held.first <= wanted.last
-      && wanted.first <= held.last
+  /// Drops a part of the owner's POSIX locks.
+  func release(_ lock: PosixLock, on key: InodeKey) { change(key) { $0.posix.remove(lock) } }
+
+  /// Drops all POSIX locks of the owner, as close(2) does.
+  func releasePosix(owner: UInt64, on key: InodeKey) {
+    change(key) { $0.posix.removeAll(of: owner) }
   }
 
-  private static func replace(_ lock: Lock, in locks: inout Locks) {
-    cut(&locks, owner: lock.owner, first: lock.first, last: lock.last)
-    locks.held.append(lock)
+  /// Drops the POSIX locks of whoever set some through the handle, which nobody has any more.
+  func releasePosix(takenThrough handle: FileHandle) {
+    let owners = state.withLock { _ in handle.owners }
+    for owner in owners { releasePosix(owner: owner, on: handle.node.inode.key) }
   }
 
-  private static func cut(_ locks: inout Locks, owner: UInt64, first: Int64, last: Int64) {
-    var result: [Lock] = []
-    for lock in locks.held {
-      guard lock.owner == owner, lock.first <= last, first <= lock.last else {
-        result.append(lock)
-        continue
-      }
-      if lock.first < first {
-        var head = lock
-        head.last = first - 1
-        result.append(head)
-      }
-      if lock.last > last {
-        var tail = lock
-        tail.first = last + 1
-        result.append(tail)
-      }
+  func releaseFlock(owner: UInt64, on key: InodeKey) {
+    change(key) { $0.flocks.removeAll { $0.owner == owner } }
+  }
+
+  private func change(_ key: InodeKey, _ body: (inout File) -> Void) {
+    let granted = state.withLock { state -> [Waiter] in
+      guard var file = state.files[key] else { return [] }
+      body(&file)
+      let granted = LockTable.grant(&file)
+      state.files[key] = file.isUnused ? nil : file
+      return granted
     }
-    locks.held = result
+    for waiter in granted { waiter.reply.send(nil) }
   }
 
-  /// Takes those who can go on out of the queue, in their order.
-  private static func grant(_ locks: inout Locks) -> [Waiter] {
+  /// Grants, in the order they came, what nothing stands in the way of any more.
+  private static func grant(_ file: inout File) -> [Waiter] {
     var granted: [Waiter] = []
     var index = 0
-    while index < locks.waiting.count {
-      let waiter = locks.waiting[index]
-      if locks.held.contains(where: { conflicts($0, waiter.lock) }) {
-        index += 1
+    while index < file.waiters.count {
+      if file.conflicts(with: file.waiters[index].claim).isEmpty {
+        let waiter = file.waiters.remove(at: index)
+        file.apply(waiter.claim)
+        granted.append(waiter)
       } else {
-        replace(waiter.lock, in: &locks)
-        granted.append(locks.waiting.remove(at: index))
+        index += 1
       }
     }
     return granted
   }
 
-  /// Whether those that `lock` would wait for wait, directly or over others, for its owner (fcntl(2), EDEADLK).
-  private static func wouldDeadlock(_ lock: Lock, _ key: Key, _ all: [Key: ([Lock], [Lock])]) -> Bool {
+  /// Whether someone whom the claim would wait for waits, directly or not, for the claim's owner.
+  private static func wouldDeadlock(_ claim: Claim, on key: InodeKey, in files: [InodeKey: File]) -> Bool {
     var seen: Set<UInt64> = []
-    var open = (all[key]?.0 ?? []).filter { conflicts($0, lock) }.map(\.owner)
-    while let owner = open.popLast() {
-      if owner == lock.owner { return true }
+    var pending = files[key]?.conflicts(with: claim) ?? []
+    while let owner = pending.popLast() {
+      if owner == claim.owner { return true }
       guard seen.insert(owner).inserted else { continue }
-      for (held, waiting) in all.values {
-        for wanted in waiting where wanted.owner == owner {
-          open += held.filter { conflicts($0, wanted) }.map(\.owner)
+      for file in files.values {
+        for waiter in file.waiters where waiter.claim.owner == owner {
+          if case .posix = waiter.claim { pending += file.conflicts(with: waiter.claim) }
         }
       }
     }
     return false
+  }
+
+  /// The mount has ended: nobody waits any more.
+  func cancelAll() {
+    let waiters = state.withLock { state -> [Waiter] in
+      state.isClosed = true
+      defer { state.files = [:] }
+      return state.files.values.flatMap(\.waiters)
+    }
+    for waiter in waiters { waiter.reply.send(.interrupted) }
+  }
+}
+
+extension LockTable.Claim {
+  var owner: UInt64 {
+    switch self {
+    case .posix(let lock): lock.owner
+    case .flock(let lock): lock.owner
+    }
+  }
+}
+
+struct FlockLock: Sendable {
+  var owner: UInt64
+  var isExclusive: Bool
+}
+
+/// A request for a lock, to be answered exactly once.
+struct LockReply: @unchecked Sendable {  // libfuse lets any thread answer
+  let request: fuse_req_t
+
+  func send(_ error: Errno?) { fuse_reply_err(request, error?.rawValue ?? 0) }
+
+  /// Has `LockTable.interrupt` called with this number when the waiting process gets a signal.
+  func onInterrupt(_ number: UInt) {
+    fuse_req_interrupt_func(
+      request,
+      { request, data in
+        guard let request, let overlay = Overlay.serving(request) else { return }
+        overlay.locks.interrupt(UInt(bitPattern: data))
+      }, UnsafeMutableRawPointer(bitPattern: number))
   }
 }

@@ -1,81 +1,95 @@
 import CFuse
 import CasherSystem
-import Synchronization
 
-/// Tells the kernel what it must no longer believe, from a thread of its own: the kernel may hold a directory's lock
-/// while it waits for a request's answer, and takes that lock for a notification.
+/// Tells the kernel what it must no longer believe, from one thread of its own.
+///
+/// A notification may wait for locks that the kernel holds during a request, so it must never be sent by a thread that
+/// serves requests, nor under a lock that such a thread takes.
 final class Notifier: Sendable {
-  private enum Message {
-    case entry(parent: Node, name: FilePath)
-    /// Attributes, and with `data` the cached pages too.
-    case inode(Node, data: Bool)
+  enum Notice: Sendable {
+    /// A name of a directory, found or missing, and the directory's attributes.
+    case entry(Node, FilePath)
+    case attributes(Node)
+    /// Attributes and cached content from `offset` on, `length` bytes (0: to the end).
+    case content(Node, offset: Int64, length: Int64)
   }
 
-  private struct Queue {
-    var messages: [Message] = []
-    /// Messages taken in and sent since the begin.
-    var accepted = 0
-    var sent = 0
-    var isOpen = true
+  private struct State {
+    var queue: [Notice] = []
+    var queued: UInt64 = 0
+    var sent: UInt64 = 0
+    var isEnded = false
   }
 
-  private let queue = Monitor(Queue())
-  /// Set once before the first message and valid until the loop has ended.
-  nonisolated(unsafe) private var session: OpaquePointer?
+  private let state = Monitor(State())
 
-  func start(_ session: OpaquePointer) throws(Errno) {
-    self.session = session
-    try SystemThread.start { [self] in run() }
-  }
-
-  func invalidate(_ name: FilePath, in parent: Node) { add(.entry(parent: parent, name: name)) }
-  func invalidate(_ node: Node, data: Bool) { add(.inode(node, data: data)) }
-
-  private func add(_ message: Message) {
-    queue.update { queue in
-      guard queue.isOpen else { return }
-      queue.messages.append(message)
-      queue.accepted += 1
+  func send(_ notice: Notice) {
+    state.update { state in
+      guard !state.isEnded else { return }
+      state.queue.append(notice)
+      state.queued += 1
     }
   }
 
-  /// Waits until everything added so far has reached the kernel.
+  func send(_ notices: [Notice]) {
+    if notices.isEmpty { return }
+    state.update { state in
+      guard !state.isEnded else { return }
+      state.queue += notices
+      state.queued += UInt64(notices.count)
+    }
+  }
+
+  /// Waits until everything that was queued before the call has been sent.
   func flush() {
-    let goal = queue.withLock { $0.accepted }
-    _ = queue.wait { $0.sent >= goal || !$0.isOpen ? true : nil }
+    let target = state.withLock { $0.queued }
+    _ = state.wait { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
   }
 
-  func stop() {
-    queue.update { queue in
-      queue.isOpen = false
-      queue.messages.removeAll()
-    }
-  }
-
-  private func run() {
+  /// Sends what is queued, and what comes, until `end`. To be called on a thread of its own.
+  func run(_ session: Session) {
     while true {
-      let batch = queue.wait { queue -> [Message]? in
-        if !queue.isOpen { return [] }
-        if queue.messages.isEmpty { return nil }
-        defer { queue.messages = [] }
-        return queue.messages
+      let notices = state.wait { state -> [Notice]? in
+        if state.isEnded { return [] }
+        if state.queue.isEmpty { return nil }
+        defer { state.queue = [] }
+        return state.queue
       }
-      guard let batch, !batch.isEmpty else { return }
-      for message in batch { send(message) }
-      queue.update { $0.sent += batch.count }
+      guard let notices, !notices.isEmpty else { return }
+      for notice in notices { send(notice, through: session) }
+      state.update { $0.sent += UInt64(notices.count) }
     }
   }
 
-  private func send(_ message: Message) {
-    guard let session else { return }
-    switch message {
-    case .entry(let parent, let name):
-      name.withCString { pointer in
-        _ = fuse_lowlevel_notify_inval_entry(session, parent.id, pointer, name.bytes.count)
-      }
-    case .inode(let node, let data):
-      // A negative offset leaves the pages.
-      _ = fuse_lowlevel_notify_inval_inode(session, node.id, data ? 0 : -1, 0)
+  func end() {
+    state.update { state in
+      state.isEnded = true
+      state.queue = []
     }
+  }
+
+  /// ENOENT, that the kernel does not have the node or the name, is as good as success.
+  private func send(_ notice: Notice, through session: Session) {
+    switch notice {
+    case .entry(let node, let name):
+      name.withCString {
+        _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
+      }
+      // The kernel forgets a directory's attributes with a name only if it had the name.
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .attributes(let node):
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .content(let node, let offset, let length):
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, off_t(offset), off_t(length))
+    }
+  }
+}
+
+extension Node {
+  /// The node id: the main view's root has FUSE's own, every other node its address, which no other object has while
+  /// the kernel has not forgotten it.
+  var identifier: fuse_ino_t {
+    if isRoot && view.isMain { return fuse_ino_t(FUSE_ROOT_ID) }
+    return fuse_ino_t(UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque()))
   }
 }

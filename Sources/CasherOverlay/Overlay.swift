@@ -1,273 +1,315 @@
 import CFuse
-import CLinux
 import CasherSystem
 import Glibc
 import Synchronization
 
-/// A directory mounted over itself: a FUSE filesystem that passes everything through to the directory beneath and tells
-/// a `Recorder` what happens in it.
+/// A directory mounted over itself: one tree, seen through the main view and through the views of runs.
 public final class Overlay: Sendable {
-  public struct Configuration: Sendable {
-    /// Absolute and without symlinks.
-    public var directory: FilePath
-    /// Seconds for which the main view's names and attributes are cached.
-    public var timeout: Double = 1
-    public var wantsPassthrough = true
-    public var maxThreads: UInt32 = 16
-    public var idleThreads: UInt32 = 3
-    /// A line for each request, to stderr.
-    public var trace = false
-    /// Most descriptors of lower's files to hold; nil for what the process may have.
-    public var descriptorLimit: Int?
-
-    public init(directory: FilePath) { self.directory = directory }
-  }
-
   public let configuration: Configuration
-  /// The directory beneath the mount (O_PATH), opened before it was mounted over.
+  /// The mounted directory, absolute and without symlinks.
+  public let directory: FilePath
+  /// Lower's root (O_PATH), opened before the mount.
   public let rootDescriptor: FileDescriptor
-  /// Name of the views' directory in every view's root; never listed.
-  public let viewsDirectory: FilePath = ".casher-views"
-
+  public let mainView = View(token: FilePath([]), attachment: nil)
   let recorder: any Recorder
-  let inodes: InodeTable
-  let mainView: View
+  let table: InodeTable
+  let rootInode: Inode
+  let viewsInode: Inode
+  let mainRoot: Node
   let notifier = Notifier()
   let locks = LockTable()
-  let counts = RequestCounters()
-  let isRoot = geteuid() == 0
-  private let rootInode: Inode
+  let requests = Counters()
+  /// Whether requests are carried out as the user who makes them.
+  let switchesUsers: Bool
+  let viewsCName: EntryName
   private let views = Mutex<[FilePath: View]>([:])
-  private let passthrough = Atomic<UInt8>(0)
+  private let life = Monitor(Life())
+  private let connection: Connection
   private let deviceNumber = Atomic<UInt64>(0)
-  private let session = Mutex<SessionState>(SessionState())
 
-  private struct SessionState: @unchecked Sendable {  // the pointers are used under the lock or by the loop's owner
-    var pointer: OpaquePointer?
-    var thread: pthread_t?
+  private struct Life {
+    var isMounted = false
+    var loopThread: ThreadReference?
     var isStopping = false
+    var end: EndReason?
   }
 
-  /// Opens the directory; nothing is mounted yet.
+  /// Holds the session while there is one. A box of its own, because the descriptor pool needs it too.
+  final class Connection: Sendable {
+    private let session = Mutex<Session?>(nil)
+    var current: Session? {
+      get { session.withLock { $0 } }
+      set { session.withLock { $0 = newValue } }
+    }
+  }
+
+  /// Opens lower; nothing is mounted yet.
   public init(configuration: Configuration, recorder: any Recorder) throws(OverlayError) {
     self.configuration = configuration
     self.recorder = recorder
-    let directory = configuration.directory
+    let root: FileDescriptor
+    let status: (status: FileStatus, birth: Int64)
     do throws(Errno) {
-      if try MountEntry.top(at: directory)?.isCasher == true { throw Errno(rawValue: EALREADY) }
-      rootDescriptor = try FileDescriptor.open(directory, Int32(CASHER_O_PATH) | O_DIRECTORY)
-      // Whether it can be read shows only when it is opened for that.
-      try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY).close()
+      root = try FileDescriptor.open(configuration.directory, OpenFlags.path | O_DIRECTORY)
+    } catch { throw OverlayError(opening: configuration.directory, error) }
+    do throws(Errno) {
+      try FileDescriptor.open(configuration.directory, O_RDONLY | O_DIRECTORY).close()
+      directory = try FileDescriptor.workingDirectory.readLink(root.procPath)
+      status = try root.statusAndBirth(of: "")
     } catch {
-      throw Overlay.describe(error, directory)
+      root.close()
+      throw OverlayError(opening: configuration.directory, error)
     }
-    let limit = configuration.descriptorLimit ?? DescriptorLimit.raise() / 2
-    inodes = InodeTable(pool: DescriptorPool(limit: limit))
-    let status: FileStatus
-    do throws(Errno) { status = try rootDescriptor.status() } catch { throw Overlay.describe(error, directory) }
-    rootInode = Inode(root: rootDescriptor, key: status.key, pool: inodes.pool)
-    rootInode.state.withLock { $0.nodes = 1 << 20 }  // never released
-    mainView = View(token: FilePath([]), attachment: nil)
-    mainView.setUp(rootInode, viewsDirectory, inodes)
+    if MountTable.entry(at: directory)?.type == Overlay.mountType {
+      root.close()
+      throw OverlayError(.alreadyMounted, directory)
+    }
+    rootDescriptor = root
+    switchesUsers = geteuid() == 0
+    viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
+    let limit = ProcessLimits.raiseDescriptorLimit()
+    let connection = Connection()
+    self.connection = connection
+    // The rest is for open directories, open files, sockets and the store.
+    let capacity = configuration.descriptorLimit ?? min(limit / 2, 262_144)
+    let pool = DescriptorPool(capacity: capacity) { connection.current?.closeBacking($0) }
+    table = InodeTable(root: root, pool: pool)
+    rootInode = Inode(
+      key: status.status.key, birth: Inode.birthBits(status.birth), type: .directory, role: .root, table: table)
+    viewsInode = Inode(
+      key: InodeKey(device: .max, inode: .max), birth: 0, type: .directory, role: .viewsDirectory, table: table)
+    table.addPermanent(rootInode)
+    table.addPermanent(viewsInode)
+    mainRoot = table.special(rootInode, in: mainView)
   }
 
-  private static func describe(_ error: Errno, _ directory: FilePath) -> OverlayError {
-    switch error {
-    case .noSuchFile: OverlayError(.missing, directory, error)
-    case .notDirectory: OverlayError(.notDirectory, directory, error)
-    case .accessDenied, .notPermitted: OverlayError(.unreadable, directory, error)
-    case Errno(rawValue: EALREADY): OverlayError(.alreadyMounted, directory, error)
-    case Errno(rawValue: EBUSY): OverlayError(.busy, directory, error)
-    default: OverlayError(.failed, directory, error)
+  deinit {
+    rootDescriptor.close()
+    viewsCName.free()
+  }
+
+  static let mountType: FilePath = "fuse.casherfs"
+
+  // MARK: the mount
+
+  /// Mounts the directory over itself and begins to serve it.
+  public func mount() throws(OverlayError) {
+    try checkMeans()
+    // The kernel has applied the caller's file creation mask already.
+    umask(0)
+    guard
+      let session = Session(
+        options: mountOptions, owner: self,
+        wantsPassthrough: configuration.wantsPassthrough && ProcessLimits.hasSystemAdministration,
+        stackDepth: isStacked ? 2 : 1)
+    else { throw OverlayError(.failed, directory) }
+    LibraryLog.begin()
+    guard session.mount(at: directory) else {
+      let cause = LibraryLog.cause()
+      session.close()
+      throw OverlayError(mounting: directory, cause)
+    }
+    LibraryLog.end()
+    connection.current = session
+    do throws(Errno) {
+      try SystemThread.start { [self] in notifier.run(session) }
+      try SystemThread.start { [self] in serve(session) }
+    } catch {
+      notifier.end()
+      session.close()
+      throw OverlayError(.failed, directory, cause: error)
+    }
+    life.update { $0.isMounted = true }
+    // The first request is answered when the connection has been negotiated: the mount works.
+    do throws(Errno) {
+      let status = try FileDescriptor.workingDirectory.status(of: directory)
+      deviceNumber.store(status.key.device, ordering: .relaxed)
+    } catch {
+      stop()
+      throw OverlayError(.failed, directory, cause: error)
+    }
+    _ = session.usesPassthrough
+  }
+
+  var session: Session? { connection.current }
+
+  /// Waits until the mount has ended, and says why.
+  @discardableResult
+  public func serve() -> EndReason { life.wait { $0.end } ?? .unmounted }
+
+  /// Ends the mount, also while it is in use: whoever still stands in it finds it disconnected. To be called from any
+  /// thread that does not serve a request; returns when no request is served any more.
+  public func stop() {
+    guard let session = connection.current else { return }
+    life.update { $0.isStopping = true }
+    session.exit()
+    // The loop's thread may be about to wait: the signal is sent until it has come out.
+    while true {
+      let ended = life.wait(timeout: 10_000_000) { life -> Bool? in
+        if life.end != nil { return true }
+        life.loopThread?.interrupt(with: Overlay.wakeSignal)
+        return nil
+      }
+      if ended == true { return }
     }
   }
 
-  /// Whether reads and writes go to the lower files without passing through this process.
-  ///
-  /// Tried once, when INIT has been answered: registering a backing file needs CAP_SYS_ADMIN in the initial user
-  /// namespace.
-  public var usesPassthrough: Bool {
-    let state = Passthrough(rawValue: passthrough.load(ordering: .relaxed)) ?? .unavailable
-    guard state == .untried else { return state == .works }
-    let file = casher_memfd_create("casher-probe", 1)
-    defer { if file >= 0 { _ = close(file) } }
-    let backing = casher_fuse_backing_open(inodes.pool.device, file)
-    if backing > 0 { _ = casher_fuse_backing_close(inodes.pool.device, backing) }
-    passthrough.store((backing > 0 ? Passthrough.works : .unavailable).rawValue, ordering: .relaxed)
-    return backing > 0
-  }
+  /// Unmounts; false when the mount is in use.
+  @discardableResult
+  public func unmount() -> Bool { Unmounting.unmount(directory) }
 
-  /// The device number that files show in the mount; nil before it is mounted.
+  /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
     let number = deviceNumber.load(ordering: .relaxed)
     return number == 0 ? nil : number
   }
 
-  // MARK: mounting and serving
+  /// Where the views are reached, relative to the root of the mount or of any view: `viewsDirectory/<token>` is the
+  /// root of a view.
+  public var viewsDirectory: FilePath { configuration.viewsName }
 
-  /// Mounts, as root by mount(2), as another user through fusermount3. Requests wait until `serve`.
-  public func mount() throws(OverlayError) {
+  /// Whether the kernel reads and writes files of lower by itself.
+  public var usesPassthrough: Bool { connection.current?.usesPassthrough ?? false }
+
+  /// Requests by kind and what is held in memory, in a fixed order.
+  public var counters: [(name: String, value: Int)] {
+    [
+      ("nodes", table.liveNodes), ("inodes", table.liveInodes), ("descriptors", table.pool.openCount),
+      (
+        "writers", mainView.writers.withLock { $0.count } + allViews.reduce(0) { $0 + $1.writers.withLock { $0.count } }
+      ),
+      ("views", allViews.count),
+    ] + requests.all.map { ("requests.\($0.name)", $0.value) }
+  }
+
+  /// Interrupts the loop's thread. Ignored by whoever does not handle it.
+  private static let wakeSignal = SIGURG
+
+  private func serve(_ session: Session) {
+    ThreadReference.makeInterruptible(by: Overlay.wakeSignal)
+    life.update { $0.loopThread = .current }
+    let result = session.loop(threads: configuration.threads, idle: 3)
+    notifier.end()
+    locks.cancelAll()
+    connection.current = nil
+    session.close()
+    table.forgetAll()
+    life.update { life in
+      life.loopThread = nil
+      life.end =
+        life.isStopping ? .stopped : result < 0 ? .failed(Errno(rawValue: -result)) : .unmounted
+    }
+  }
+
+  /// Whether lower is itself a filesystem over another, which the kernel counts.
+  private var isStacked: Bool {
+    let overlayfs = 0x794c_7630
+    return (try? rootDescriptor.filesystemType()) == overlayfs
+  }
+
+  private func checkMeans() throws(OverlayError) {
     do throws(Errno) { try FileDescriptor.open("/dev/fuse", O_RDWR).close() } catch {
-      if error == .noSuchFile || error == .accessDenied || error == .notPermitted || error.rawValue == ENODEV {
-        throw OverlayError(.noDevice, configuration.directory, error)
+      throw OverlayError(.noDevice, directory, cause: error)
+    }
+    if geteuid() != 0 && !Unmounting.hasHelper { throw OverlayError(.noHelper, directory) }
+  }
+
+  private var mountOptions: [UInt8] {
+    var name: [UInt8] = []
+    for byte in directory.bytes {
+      if byte == UInt8(ascii: ",") || byte == UInt8(ascii: "\\") { name.append(UInt8(ascii: "\\")) }
+      name.append(byte)
+    }
+    var options = "subtype=casherfs,default_permissions"
+    if geteuid() == 0 || configuration.allowsOthers { options += ",allow_other" }
+    // What lower's own mount refuses, this one refuses too.
+    if let lower = try? rootDescriptor.fileSystemStatus() {
+      let flags = Int(lower.f_flag)
+      if flags & Int(ST_RDONLY) != 0 { options += ",ro" }
+      if flags & 8 != 0 { options += ",noexec" }
+      if geteuid() == 0 {
+        if flags & Int(ST_NOSUID) == 0 { options += ",suid" }
+        if flags & 4 == 0 { options += ",dev" }
       }
     }
-    umask(0)
-    var operations = Operations.table()
-    let context = Unmanaged.passUnretained(self).toOpaque()
-    let created = FuseArguments.with(["casherfs", "-o" + mountOptions]) { arguments in
-      fuse_session_new(arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, context)
-    }
-    guard let created else { throw OverlayError(.failed, configuration.directory) }
-    let result = configuration.directory.withCString { fuse_session_mount(created, $0) }
-    guard result == 0 else {
-      let error = Errno.current
-      fuse_session_destroy(created)
-      let code: OverlayError.Code =
-        error == .notPermitted || error == .accessDenied ? .notPermitted : error.rawValue == EBUSY ? .busy : .failed
-      throw OverlayError(code, configuration.directory, error)
-    }
-    let device = fuse_session_fd(created)
-    inodes.pool.device = device
-    if configuration.wantsPassthrough, casher_fuse_install_io(created, device) == 0 {
-      canPassThrough.store(true, ordering: .relaxed)
-    }
-    session.withLock { $0.pointer = created }
-    if let entry = try? MountEntry.top(at: configuration.directory) {
-      deviceNumber.store(entry.device, ordering: .relaxed)
-    }
-    do throws(Errno) { try notifier.start(created) } catch { throw OverlayError(.failed, configuration.directory, error) }
+    return Array(options.utf8) + Array(",fsname=".utf8) + name
   }
-
-  private let canPassThrough = Atomic<Bool>(false)
-
-  /// Called by INIT when the kernel can do it too.
-  var wantsPassthrough: Bool { canPassThrough.load(ordering: .relaxed) }
-  func acceptPassthrough() { passthrough.store(Passthrough.untried.rawValue, ordering: .relaxed) }
-
-  private enum Passthrough: UInt8 { case unavailable, untried, works }
-
-  private var mountOptions: String {
-    // libfuse's option parser takes a backslash before a comma or a backslash (fuse_opt.h).
-    var source = ""
-    for character in String(decoding: configuration.directory.bytes, as: UTF8.self) {
-      if character == "," || character == "\\" { source.append("\\") }
-      source.append(character)
-    }
-    var options = "default_permissions,subtype=casherfs,fsname=\(source)"
-    if isRoot { options += ",allow_other,suid,dev" } else if FuseConfiguration.allowsOthers { options += ",allow_other" }
-    return options
-  }
-
-  /// Answers requests until the mount is gone or `stop` was called; then nothing is mounted any more.
-  public func serve() {
-    guard let session = session.withLock({ $0.pointer }) else { return }
-    let isStopping = self.session.withLock { state -> Bool in
-      state.thread = pthread_self()
-      return state.isStopping
-    }
-    WakingSignal.prepare()
-    if !isStopping { _ = casher_fuse_loop(session, configuration.maxThreads, configuration.idleThreads) }
-    notifier.stop()
-    self.session.withLock {
-      $0.pointer = nil
-      $0.thread = nil
-    }
-    if (try? MountEntry.top(at: configuration.directory))??.isCasher == true { detach() }
-    fuse_session_destroy(session)
-  }
-
-  /// Ends `serve`, in whichever thread it runs, although the mount may be in use.
-  public func stop() {
-    detach()
-    session.withLock { state in
-      state.isStopping = true
-      guard let pointer = state.pointer else { return }
-      fuse_session_exit(pointer)
-      if let thread = state.thread { pthread_kill(thread, WakingSignal.number) }
-    }
-  }
-
-  /// Unmounts; false when the mount is in use. `serve` returns after that.
-  @discardableResult
-  public func unmount() -> Bool { Unmounting.unmount(configuration.directory, lazily: false) }
-
-  private func detach() { _ = Unmounting.unmount(configuration.directory, lazily: true) }
 
   // MARK: views
 
-  /// A new view, reached as `viewsDirectory/token` below any view's root.
+  /// A view of its own for a run, reached as `viewsDirectory/<token>`; whoever knows the token can enter.
   public func makeView(token: FilePath, attachment: (any AnyObject & Sendable)?) -> View {
     let view = View(token: token, attachment: attachment)
-    view.setUp(rootInode, viewsDirectory, inodes)
     views.withLock { $0[token] = view }
     return view
   }
 
+  /// The view of this token, if it is not retired.
   public func view(token: FilePath) -> View? { views.withLock { $0[token] } }
 
-  /// Takes the view out of the views' directory. Processes still in it keep working.
+  /// Takes the view out of the views' directory. Processes that are in it keep working.
   public func retire(_ view: View) {
-    views.withLock { $0[view.token] = nil }
-    for other in allViews { if let directory = other.viewsNode { notifier.invalidate(view.token, in: directory) } }
-    retired.withLock { $0.append(view) }
-  }
-
-  /// Views that the kernel may still know nodes of.
-  private let retired = Mutex<[View]>([])
-
-  /// Every view that the kernel may know nodes of.
-  var allViews: [View] {
-    let (old, forgotten) = retired.withLock { retired -> ([View], [View]) in
-      let forgotten = retired.filter { $0.isForgotten }
-      if !forgotten.isEmpty { retired.removeAll { view in forgotten.contains { $0 === view } } }
-      return (retired, forgotten)
+    let removed = views.withLock { views -> Bool in
+      guard views[view.token] === view else { return false }
+      views[view.token] = nil
+      return true
     }
-    for view in forgotten { view.tearDown() }
-    return [mainView] + views.withLock { Array($0.values) } + old
+    if removed {
+      notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
+    }
   }
 
-  /// Waits until the view has no handle open for writing; false after `timeoutNanoseconds`.
+  var allViews: [View] { views.withLock { Array($0.values) } }
+
+  /// Waits until nothing is open for writing in the view, as the last close is told to the overlay later; false when
+  /// the time, in nanoseconds, has passed before.
   public func waitForWriters(in view: View, timeoutNanoseconds: Int64) -> Bool {
-    view.waitForWriters(timeout: timeoutNanoseconds)
+    view.writers.wait(timeout: timeoutNanoseconds) { $0.isEmpty ? true : nil } ?? false
   }
 
-  public func pathsOpenForWriting(in view: View) -> [FilePath] { view.pathsOpenForWriting }
+  /// What is open for writing in the view, as paths below the root; sorted.
+  public func pathsOpenForWriting(in view: View) -> [FilePath] {
+    let handles = view.writers.withLock { Array($0.values) }
+    return Set(handles.map(\.node.path)).sorted()
+  }
 
-  /// The inode when some view has a node of it.
-  public func inode(for key: InodeKey) -> Inode? { inodes.inode(of: key) }
+  // MARK: inodes, and changes made to lower directly
 
-  // MARK: what the kernel must no longer believe
+  /// The inode of this key, if the kernel knows it through any view.
+  public func inode(for key: InodeKey) -> Inode? { table.inode(for: key) }
 
-  /// For changes made to lower by other ways than requests: in all views.
-  public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) { entryChanged(name, in: key, except: nil) }
+  /// Makes all views look the name up again; returns at once.
+  public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
+    guard let inode = table.inode(for: key) else { return }
+    notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
+  }
 
-  public func invalidateInode(_ key: InodeKey) { inodeChanged(key, data: true, except: nil) }
+  /// Makes all views ask again for the attributes and the content; returns at once.
+  public func invalidateInode(_ key: InodeKey) {
+    guard let inode = table.inode(for: key) else { return }
+    notifier.send(table.nodes(of: inode, except: nil).map { .content($0, offset: 0, length: 0) })
+  }
 
-  /// Waits until every invalidation so far has reached the kernel.
+  /// Waits until the kernel has been told of everything that was invalidated, or changed in any view, before the call.
+  /// Never to be called while a request waits for the caller.
   public func flushNotifications() { notifier.flush() }
+}
 
-  /// Names and attributes of a directory have changed through `view`.
-  func entryChanged(_ name: FilePath, in directory: InodeKey, except view: View?) {
-    for other in allViews where other !== view {
-      guard let node = other.node(of: directory) else { continue }
-      notifier.invalidate(name, in: node)
-      notifier.invalidate(node, data: false)
+extension OverlayError {
+  fileprivate init(opening directory: FilePath, _ cause: Errno) {
+    switch cause {
+    case .noSuchFile: self.init(.missing, directory)
+    case .notDirectory: self.init(.notDirectory, directory)
+    case Errno(rawValue: ENOTCONN): self.init(.disconnected, directory)
+    default: self.init(.unreadable, directory, cause: cause)
     }
   }
 
-  func inodeChanged(_ key: InodeKey, data: Bool, except view: View?) {
-    for other in allViews where other !== view {
-      if let node = other.node(of: key) { notifier.invalidate(node, data: data) }
+  fileprivate init(mounting directory: FilePath, _ cause: Errno?) {
+    switch cause {
+    case Errno(rawValue: EBUSY): self.init(.busy, directory)
+    case .notPermitted, .accessDenied: self.init(.notPermitted, directory, cause: cause)
+    default: self.init(.failed, directory, cause: cause)
     }
-  }
-
-  /// Numbers for people who look at a running mount.
-  public var counters: [(name: String, value: UInt64)] {
-    let views = allViews
-    return [
-      ("views", UInt64(views.count)), ("nodes", UInt64(views.reduce(0) { $0 + $1.nodeCount })),
-      ("inodes", UInt64(inodes.count)), ("descriptors", UInt64(max(0, inodes.pool.count))),
-    ] + counts.all
   }
 }

@@ -1,129 +1,119 @@
 import CFuse
-import CLinux
 import CasherSystem
 import Glibc
-import Synchronization
 
-/// A request of the kernel, to be answered exactly once.
-struct Request: @unchecked Sendable {  // libfuse lets any thread answer
-  let pointer: fuse_req_t
+/// One request of the kernel, served on the thread it arrived on. Exactly one reply is sent for each.
+struct Request {
+  let raw: fuse_req_t
   let overlay: Overlay
+  let user: UInt32
+  let group: UInt32
+  /// Thread id of the caller in this process's pid namespace; 0 when the kernel acts for itself.
+  let thread: Int32
 
-  /// Nil when libfuse calls without a request, which it never does.
-  init?(_ pointer: fuse_req_t?) {
-    guard let pointer, let context = fuse_req_userdata(pointer) else { return nil }
-    self.pointer = pointer
-    overlay = Unmanaged<Overlay>.fromOpaque(context).takeUnretainedValue()
+  typealias CName = UnsafePointer<CChar>
+  typealias Info = UnsafeMutablePointer<fuse_file_info>
+
+  /// Calls `body` with the request and the node it is about; what it throws is the reply.
+  static func serve(
+    _ raw: fuse_req_t?, _ operation: Operation, _ id: fuse_ino_t, _ name: CName? = nil,
+    _ body: (Request, Node) throws(Errno) -> Void
+  ) {
+    guard let raw, let overlay = Overlay.serving(raw) else { return }
+    overlay.requests.count(operation)
+    let context = fuse_req_ctx(raw)?.pointee ?? fuse_ctx()
+    let request = Request(raw: raw, overlay: overlay, user: context.uid, group: context.gid, thread: context.pid)
+    let node = overlay.node(id)
+    if overlay.configuration.trace { request.trace(operation, node, name) }
+    do throws(Errno) { try body(request, node) } catch {
+      if overlay.configuration.trace { request.trace("  \(operation): \(error)") }
+      fuse_reply_err(raw, error.rawValue)
+    }
   }
 
-  var context: fuse_ctx { fuse_req_ctx(pointer)?.pointee ?? fuse_ctx() }
+  func actor(_ view: View) -> Actor { Actor(view: view, thread: thread, user: user, group: group) }
 
-  func actor(_ view: View) -> Actor {
-    let context = context
-    return Actor(view: view, thread: context.pid, user: context.uid, group: context.gid)
+  func succeed() { fuse_reply_err(raw, 0) }
+
+  /// The recorder, when it is to be told of a change made through any view.
+  var changeRecorder: (any Recorder)? { overlay.recorder.isIdle ? nil : overlay.recorder }
+
+  /// The recorder, when it is to be told of what is looked at in the view.
+  func lookRecorder(_ view: View) -> (any Recorder)? {
+    view.isRecorded && !overlay.recorder.isIdle ? overlay.recorder : nil
   }
 
-  /// Counts and traces it.
-  func note(_ operation: Operation, _ node: Node? = nil, _ name: FilePath? = nil) {
-    overlay.counts.add(operation)
-    guard overlay.configuration.trace else { return }
-    let context = context
-    var line = "\(operation) thread=\(context.pid) user=\(context.uid)"
-    if let node { line += " view=\(node.view.isMain ? "main" : String(node.view.token.description.prefix(8))) path=\(node.path)" }
-    if let name { line += " name=\(name)" }
-    try? FileDescriptor.standardError.writeAll(Array((line + "\n").utf8))
-  }
-
-  // MARK: answers
-
-  func fail(_ error: Errno) { fuse_reply_err(pointer, error.rawValue) }
-  func succeed() { fuse_reply_err(pointer, 0) }
-
-  /// Answers with what `body` does, or with the error it throws.
-  func answer(_ body: () throws(Errno) -> Void) {
-    do throws(Errno) { try body() } catch { fail(error) }
-  }
-
-  // MARK: as the caller
-
-  /// Makes the caller the owner of what is created. The kernel has checked the caller's permissions already
-  /// (default_permissions); a directory that only a supplementary group may write needs those groups too.
+  /// Does something as the user who asks, so that what is made belongs to that user. The kernel has checked the
+  /// permissions before, with supplementary groups; they are only looked up where lower does not grant it without.
   func asCaller<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
-    let context = context
-    guard overlay.isRoot, context.uid != 0 || context.gid != 0 else { return try body() }
+    guard overlay.switchesUsers, user != 0 || group != 0 else { return try body() }
     do throws(Errno) {
-      return try Credentials.actingAs(user: context.uid, group: context.gid, groups: [], body)
+      return try Credentials.actingOnFilesAs(user: user, group: group, body)
     } catch {
-      guard error == .accessDenied || error == .notPermitted else { throw error }
-      let groups = CallerGroups.groups(ofThread: context.pid)
-      return try Credentials.actingAs(user: context.uid, group: context.gid, groups: groups, body)
+      guard error == .accessDenied || error == .notPermitted, let groups = Credentials.groups(ofThread: thread) else {
+        throw error
+      }
+      return try Credentials.actingAs(user: user, group: group, groups: groups, body)
     }
   }
-}
 
-/// Supplementary groups of a thread (/proc/TID/status, proc(5)).
-enum CallerGroups {
-  static func groups(ofThread thread: Int32) -> [UInt32] {
-    guard let file = try? FileDescriptor.open(FilePath("/proc/\(thread)/status"), O_RDONLY) else { return [] }
-    defer { file.close() }
-    guard let bytes = try? file.readAll(limit: 1 << 16) else { return [] }
-    for line in bytes.split(separator: UInt8(ascii: "\n")) where line.starts(with: "Groups:".utf8) {
-      return line.dropFirst(7).split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
-        .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }
-    }
-    return []
+  private func trace(_ operation: Operation, _ node: Node, _ name: CName?) {
+    var line = "\(operation) \(node.view.isMain ? "" : "[\(node.view.token.description.prefix(8))] ")\(node.path)"
+    if let name { line += " '\(FilePath(cString: name))'" }
+    trace(line + " thread=\(thread) user=\(user)")
   }
+
+  private func trace(_ line: String) { try? FileDescriptor.standardError.writeAll(Array((line + "\n").utf8)) }
 }
 
 extension Overlay {
-  /// The node of an id that the kernel sent; ids are addresses of nodes that its table keeps until the kernel has
-  /// forgotten them.
-  func node(_ id: fuse_ino_t) -> Node? {
-    if id == 1 { return mainView.root }
-    guard let pointer = UnsafeRawPointer(bitPattern: UInt(id)) else { return nil }
-    return Unmanaged<Node>.fromOpaque(pointer).takeUnretainedValue()
-  }
-}
-
-/// A file that a process has open.
-final class FileHandle: Sendable {
-  let node: Node
-  let isWritable: Bool
-  let flags: Int32
-  /// The lower file: open from the begin without passthrough, else when first needed.
-  private let descriptor: Mutex<Int32>
-  /// Owners of POSIX locks that were set through this handle.
-  let lockOwners = Mutex<Set<UInt64>>([])
-
-  init(node: Node, flags: Int32, descriptor: Int32) {
-    self.node = node
-    self.flags = flags
-    isWritable = flags & O_ACCMODE != O_RDONLY
-    self.descriptor = Mutex(descriptor)
+  /// The overlay that a request is for.
+  static func serving(_ request: fuse_req_t) -> Overlay? {
+    guard let context = fuse_req_userdata(request)?.assumingMemoryBound(to: cfuse_context.self),
+      let owner = context.pointee.owner
+    else { return nil }
+    return Unmanaged<Overlay>.fromOpaque(owner).takeUnretainedValue()
   }
 
-  deinit {
-    descriptor.withLock { if $0 >= 0 { _ = close($0) } }
-  }
-
-  /// The lower file, opened in the handle's mode.
-  func opened() throws(Errno) -> Int32 {
-    let known = descriptor.withLock { $0 }
-    if known >= 0 { return known }
-    let fresh = try node.inode.withDescriptor { descriptor throws(Errno) in
-      try descriptor.reopen(isWritable ? O_RDWR : O_RDONLY).rawValue
+  /// The node of an id that the kernel sends. It sends only what it was given and has not forgotten.
+  func node(_ id: fuse_ino_t) -> Node {
+    guard id != fuse_ino_t(FUSE_ROOT_ID), let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: id))
+    else {
+      return mainRoot
     }
-    return descriptor.withLock { descriptor in
-      if descriptor >= 0 { _ = close(fresh) } else { descriptor = fresh }
-      return descriptor
-    }
+    return Unmanaged<Node>.fromOpaque(address).takeUnretainedValue()
   }
 
-  var token: UInt64 { UInt64(UInt(bitPattern: Unmanaged.passUnretained(self).toOpaque())) }
+  // MARK: what the kernel may keep
 
-  /// The handle that a request names.
-  static func of(_ info: UnsafeMutablePointer<fuse_file_info>?) -> FileHandle? {
-    guard let info, let pointer = UnsafeRawPointer(bitPattern: UInt(info.pointee.fh)) else { return nil }
-    return Unmanaged<FileHandle>.fromOpaque(pointer).takeUnretainedValue()
+  private static let forEver = 1e6
+
+  func entryTimeout(_ node: Node) -> Double {
+    if node.inode.role != .ordinary { return Overlay.forEver }
+    if !node.view.isRecorded { return configuration.timeout }
+    // Each use of a file's name in a recorded view has to be seen; of a directory's the first is enough.
+    return node.isDirectory ? Overlay.forEver : 0
+  }
+
+  func attributeTimeout(_ node: Node) -> Double {
+    node.view.isRecorded && node.isDirectory ? Overlay.forEver : configuration.timeout
+  }
+
+  // MARK: telling other views
+
+  /// A name of the directory has changed through `view`.
+  func didChange(_ name: Request.CName, in directory: Inode, through view: View) {
+    let others = table.nodes(of: directory, except: view)
+    if others.isEmpty { return }
+    let name = FilePath(cString: name)
+    notifier.send(others.map { .entry($0, name) })
+  }
+
+  func didChangeAttributes(of inode: Inode, through view: View) {
+    notifier.send(table.nodes(of: inode, except: view).map { .attributes($0) })
+  }
+
+  func didChangeContent(of inode: Inode, offset: Int64 = 0, length: Int64 = 0, through view: View) {
+    notifier.send(table.nodes(of: inode, except: view).map { .content($0, offset: offset, length: length) })
   }
 }

@@ -64,8 +64,8 @@ enum MountServer {
     case .unreadable: .unreadable
     case .alreadyMounted: .alreadyMounted
     case .busy: .busy
-    case .noDevice, .notPermitted: .noFuse
-    case .failed: .failure
+    case .noDevice, .noHelper, .notPermitted: .noFuse
+    case .disconnected, .failed: .failure
     }
   }
 

@@ -1,24 +1,39 @@
-// libfuse's low-level interface, and what Swift or libfuse before 3.17 leaves out of it.
+// libfuse's low-level interface, and what libfuse before 3.17 does not carry: passthrough of open files to lower, and
+// the kernel's own clearing of set-id bits.
 #pragma once
 #define FUSE_USE_VERSION 314
-#include <stdint.h>
-#include <sys/statvfs.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <stdint.h>
 
-// Passthrough (Linux 6.9, Documentation/filesystems/fuse-passthrough.rst) for a libfuse whose headers do not have it: two
-// replies are completed on their way to the kernel, and the backing files are registered on the device itself.
+// One session's side of what is done below libfuse. It is the session's user data.
+struct cfuse_context {
+  // The object the requests are for.
+  void *owner;
+  // What is asked of the kernel when it offers it.
+  int wants_passthrough, wants_killpriv;
+  // How many stacked filesystems lower may be made of: 1, or 2 when lower is itself stacked (overlayfs).
+  uint32_t stack_depth;
+  // What the kernel granted; valid once is_initialized is set.
+  int has_passthrough, has_killpriv;
+  int is_initialized;
+  uint64_t init_unique;
+  uint64_t offered;
+};
 
-// Reads and writes of the session go through this file from now on. 0, or a negative errno.
-int casher_fuse_install_io(struct fuse_session *session, int device);
-// What the kernel offered in INIT; valid in the thread that handles it.
-int casher_fuse_kernel_offers_passthrough(void);
-// The INIT reply that this thread sends next accepts passthrough.
-void casher_fuse_accept_passthrough(void);
-// The OPEN or CREATE reply that this thread sends next passes I/O on to this backing file; 0 forgets it.
-void casher_fuse_next_open_backing(int32_t backing);
-// Registers an open file (O_PATH will do) as a backing file: an id above 0, or a negative errno.
-int32_t casher_fuse_backing_open(int device, int fd);
-int casher_fuse_backing_close(int device, int32_t backing);
+// Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
+int cfuse_install(struct fuse_session *session, int fd);
+// Called by INIT's handler, so that a libfuse that carries passthrough itself asks for it.
+void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection);
 
-// The session's loop with `max_threads` workers, of which `idle_threads` stay when there is nothing to do.
-int casher_fuse_loop(struct fuse_session *session, unsigned max_threads, unsigned idle_threads);
+// Registers `fd`, which may be O_PATH, as a file that the kernel reads and writes by itself: its id, or -errno.
+int cfuse_backing_open(struct fuse_session *session, int fd);
+void cfuse_backing_close(struct fuse_session *session, int id);
+// The next reply to OPEN or CREATE of the calling thread lets the kernel use the backing file; 0 takes it back.
+void cfuse_pass_next_open(int id);
+
+// fuse_session_loop_mt with a descriptor of its own for each thread, which are at most `threads`, `idle` of them kept.
+// Returns 0 after an unmount or fuse_session_exit, else -errno.
+int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle);
+
+// A message of libfuse goes to `handler` instead of standard error; to be set before any session is made.
+void cfuse_set_log(void (*handler)(const char *message));

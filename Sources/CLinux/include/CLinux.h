@@ -7,6 +7,7 @@
 // Swift's Glibc module leaves this one out.
 #include <sys/xattr.h>
 #include "Launch.h"
+#include "CLinuxOverlay.h"
 
 int casher_open(const char *path, int flags, mode_t mode);
 int casher_openat(int dir, const char *path, int flags, mode_t mode);
@@ -75,18 +76,6 @@ short casher_spawn_new_session(void);
 
 // statx(2): 0 and the birth time in nanoseconds, or -1 where it is not known. Does not follow symlinks.
 int casher_birth_time(int directory, const char *path, int64_t *nanoseconds);
-// Calls that reach an open file, O_PATH included, by its name in /proc/self/fd.
-int casher_truncate_fd(int fd, int64_t size);
-int casher_chmod_fd(int fd, mode_t mode);
-int casher_reopen_fd(int fd, int flags);
-int casher_link_fd(int fd, int directory, const char *name);
-// Nanoseconds of access and modification time; CASHER_UTIME_NOW and CASHER_UTIME_OMIT as in utimensat(2).
-int casher_set_times_fd(int fd, const int64_t seconds[2], const int64_t nanoseconds[2]);
-ssize_t casher_getxattr_fd(int fd, const char *name, void *value, size_t size);
-ssize_t casher_listxattr_fd(int fd, char *names, size_t size);
-int casher_setxattr_fd(int fd, const char *name, const void *value, size_t size, int flags);
-int casher_removexattr_fd(int fd, const char *name);
-uint64_t casher_makedev(uint32_t major, uint32_t minor);
 // getxattr(2) and setxattr(2), whose header Swift's Glibc module leaves out.
 ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t size);
 int casher_setxattr(const char *path, const char *name, const void *value, size_t size);

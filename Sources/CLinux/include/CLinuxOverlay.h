@@ -1,0 +1,21 @@
+// What the overlay needs of the kernel beyond what glibc shows to Swift.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+// statx(2) as struct stat, without following symlinks and without triggering automounts; with an empty name, of the
+// descriptor itself. `birth` becomes the birth time in nanoseconds, 0 where the filesystem has none.
+int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth);
+ssize_t casher_copy_file_range_flags(
+    int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
+// Raises the limit of open descriptors as far as this process may, to at most fs.nr_open; returns the limit in force.
+uint64_t casher_raise_descriptor_limit(void);
+// Installs a handler for `signal` that does nothing, so that its arrival interrupts a wait (EINTR).
+int casher_ignore_with_handler(int signal);
+int casher_has_sys_admin(void);
+// Runs a program, found by PATH, with this process's environment (posix_spawnp(3)): its exit status, or -1.
+int casher_run(char *const arguments[]);
+
+enum { CASHER_RENAME_WHITEOUT = 4, CASHER_AT_SYMLINK_FOLLOW = 0x400, CASHER_O_DIRECT = 040000 };

@@ -1,0 +1,27 @@
+import CasherSystem
+
+extension Overlay {
+  /// How a directory is mounted over itself.
+  public struct Configuration: Sendable {
+    /// The directory to mount over itself.
+    public var directory: FilePath
+    /// How long the kernel may keep names and attributes of the main view, in seconds; also how long it keeps the
+    /// attributes of files in a run's view, unless they are invalidated before.
+    public var timeout = 1.0
+    /// Most threads that serve requests at once; a request may wait in the recorder. Few of them are kept when idle.
+    public var threads = 16
+    /// Whether to write a line for each request to standard error.
+    public var trace = false
+    /// Whether the kernel is to read and write lower's files by itself where it can.
+    public var wantsPassthrough = true
+    /// Whether other users may use the mount; as root they always may.
+    public var allowsOthers = false
+    /// Name of the directory below the root, and below each view's root, that the views are reached through. It is not
+    /// listed.
+    public var viewsName: FilePath = ".casher-views"
+    /// Most descriptors of lower kept open while they are not in use; nil: as the process's limit allows.
+    public var descriptorLimit: Int?
+
+    public init(directory: FilePath) { self.directory = directory }
+  }
+}

@@ -1,0 +1,165 @@
+import CFuse
+import CasherSystem
+import Glibc
+
+/// Listing directories.
+extension Request {
+  func openDirectory(_ node: Node, _ info: Info) throws(Errno) {
+    let handle: DirectoryHandle
+    if node.inode.role == .viewsDirectory {
+      handle = DirectoryHandle(node: node, lower: nil)
+    } else {
+      let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
+        try descriptor.open(".", O_RDONLY | O_DIRECTORY)
+      }
+      handle = DirectoryHandle(node: node, lower: lower)
+    }
+    info.pointee.fh = handle.identifier
+    if fuse_reply_open(raw, info) != 0 { DirectoryHandle.end(info) }
+  }
+
+  /// READDIR, or with `plus` READDIRPLUS: what follows `offset`, as much as `size` bytes hold.
+  ///
+  /// In a recorded view READDIRPLUS tells no more than READDIR: an entry that the kernel got with it would be used later
+  /// without a LOOKUP.
+  func list(_ handle: DirectoryHandle, size: Int, offset: Int64, plus: Bool) throws(Errno) {
+    let node = handle.node
+    if handle.isFirstReading() { lookRecorder(node.view)?.didList(node, by: actor(node.view)) }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 8)
+    defer { buffer.deallocate() }
+    guard let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self) else { return succeed() }
+    var used = 0
+    try handle.read(from: offset) { entry in
+      if node.isRoot, overlay.isViewsName(entry.name) { return true }
+      guard let count = add(entry, of: node, to: base + used, room: size - used, plus: plus) else { return false }
+      used += count
+      return true
+    }
+    fuse_reply_buf(raw, base, used)
+  }
+
+  /// Adds one entry; the bytes it took, nil when there is no room for it.
+  private func add(
+    _ entry: DirectoryHandle.Entry, of node: Node, to buffer: UnsafeMutablePointer<CChar>, room: Int, plus: Bool
+  ) -> Int? {
+    var status = stat()
+    status.st_ino = ino_t(entry.inode)
+    status.st_mode = entry.type.modeBits
+    guard plus else {
+      let needed = fuse_add_direntry(raw, buffer, room, entry.name, &status, off_t(entry.next))
+      return needed > room ? nil : needed
+    }
+    guard fuse_add_direntry_plus(raw, nil, 0, entry.name, nil, 0) <= room else { return nil }
+    var found: Node?
+    var parameters = fuse_entry_param()
+    parameters.attr = status
+    if !node.view.isRecorded, !entry.isDot, let child = try? find(entry.name, in: node) {
+      parameters = overlay.entry(child.node, child.status)
+      found = child.node
+    }
+    let needed = fuse_add_direntry_plus(raw, buffer, room, entry.name, &parameters, off_t(entry.next))
+    if needed > room {
+      if let found { overlay.forget(found, 1) }
+      return nil
+    }
+    return needed
+  }
+}
+
+/// An open directory: from OPENDIR to RELEASEDIR.
+final class DirectoryHandle: @unchecked Sendable {  // everything mutable is under `lock`
+  struct Entry {
+    var name: UnsafePointer<CChar>
+    var inode: UInt64
+    var type: FileType
+    /// Where the directory goes on after it.
+    var next: Int64
+
+    var isDot: Bool { name[0] == 46 && (name[1] == 0 || name[1] == 46 && name[2] == 0) }
+  }
+
+  let node: Node
+  private let lower: FileDescriptor?
+  private let lock = Lock()
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32768, alignment: 8)
+  private var filled = 0
+  private var position = 0
+  /// The offset of what stands at `position`.
+  private var offset: Int64 = 0
+  private var wasRead = false
+
+  init(node: Node, lower: FileDescriptor?) {
+    self.node = node
+    self.lower = lower
+  }
+
+  deinit {
+    lower?.close()
+    buffer.deallocate()
+  }
+
+  func isFirstReading() -> Bool {
+    lock.lock()
+    defer { lock.unlock() }
+    defer { wasRead = true }
+    return !wasRead
+  }
+
+  /// Calls `body` with the entries that follow `start`, until it returns false: that entry comes again.
+  func read(from start: Int64, _ body: (Entry) -> Bool) throws(Errno) {
+    guard let lower else { return }
+    lock.lock()
+    defer { lock.unlock() }
+    if start != offset {
+      try lower.seek(to: start)
+      filled = 0
+      position = 0
+      offset = start
+    }
+    while true {
+      if position >= filled {
+        filled = 0
+        position = 0
+        filled = try lower.readEntries(into: buffer)
+        if filled == 0 { return }
+      }
+      // struct linux_dirent64: u64 inode, s64 offset, u16 record length, u8 type, then the name.
+      guard position + 19 < filled, let base = buffer.baseAddress else {
+        position = filled
+        continue
+      }
+      let length = Int(buffer.loadUnaligned(fromByteOffset: position + 16, as: UInt16.self))
+      guard length > 19, position + length <= filled else {
+        position = filled
+        continue
+      }
+      let entry = Entry(
+        name: UnsafePointer(base.advanced(by: position + 19).assumingMemoryBound(to: CChar.self)),
+        inode: buffer.loadUnaligned(fromByteOffset: position, as: UInt64.self),
+        type: FileType(directoryEntryType: buffer.loadUnaligned(fromByteOffset: position + 18, as: UInt8.self)),
+        next: buffer.loadUnaligned(fromByteOffset: position + 8, as: Int64.self))
+      guard body(entry) else { return }
+      position += length
+      offset = entry.next
+    }
+  }
+
+  func synchronize(dataOnly: Bool) throws(Errno) { try lower?.synchronize(dataOnly: dataOnly) }
+
+  // MARK: the kernel's reference
+
+  /// What the kernel knows the handle by: its address, kept alive until `end`.
+  var identifier: UInt64 { UInt64(UInt(bitPattern: Unmanaged.passRetained(self).toOpaque())) }
+
+  static func required(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> DirectoryHandle {
+    guard let info, let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: info.pointee.fh)) else {
+      throw Errno(rawValue: EBADF)
+    }
+    return Unmanaged<DirectoryHandle>.fromOpaque(address).takeUnretainedValue()
+  }
+
+  static func end(_ info: UnsafeMutablePointer<fuse_file_info>) {
+    guard let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: info.pointee.fh)) else { return }
+    Unmanaged<DirectoryHandle>.fromOpaque(address).release()
+  }
+}

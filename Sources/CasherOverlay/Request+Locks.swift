@@ -1,0 +1,50 @@
+import CFuse
+import CasherSystem
+import Glibc
+
+/// Locks.
+extension Request {
+  func testLock(_ wanted: flock, owner: UInt64, of node: Node) {
+    var answer = wanted
+    let lock = PosixLock(wanted, owner: owner)
+    if let conflict = overlay.locks.conflict(with: lock, on: node.inode.key) {
+      answer.l_type = Int16(truncatingIfNeeded: conflict.isExclusive ? F_WRLCK : F_RDLCK)
+      answer.l_whence = Int16(truncatingIfNeeded: SEEK_SET)
+      answer.l_start = off_t(conflict.first)
+      answer.l_len = conflict.last == .max ? 0 : off_t(conflict.last &- conflict.first &+ 1)
+      answer.l_pid = conflict.process
+    } else {
+      answer.l_type = Int16(truncatingIfNeeded: F_UNLCK)
+    }
+    fuse_reply_lock(raw, &answer)
+  }
+
+  func setLock(_ wanted: flock, owner: UInt64, on handle: FileHandle, waits: Bool) {
+    let lock = PosixLock(wanted, owner: owner)
+    if Int32(wanted.l_type) == F_UNLCK {
+      overlay.locks.release(lock, on: handle.node.inode.key)
+      return succeed()
+    }
+    overlay.locks.take(.posix(lock), on: handle, waits: waits, reply: LockReply(request: raw))
+  }
+
+  func setFlock(_ operation: Int32, owner: UInt64, on handle: FileHandle) {
+    if operation & LOCK_UN != 0 {
+      overlay.locks.releaseFlock(owner: owner, on: handle.node.inode.key)
+      return succeed()
+    }
+    let lock = FlockLock(owner: owner, isExclusive: operation & LOCK_EX != 0)
+    overlay.locks.take(.flock(lock), on: handle, waits: operation & LOCK_NB == 0, reply: LockReply(request: raw))
+  }
+}
+
+extension PosixLock {
+  /// As libfuse hands it over: from the begin of the file, a length of 0 reaching to its end.
+  init(_ lock: flock, owner: UInt64) {
+    let first = Int64(lock.l_start)
+    let (last, overflows) = first.addingReportingOverflow(Int64(lock.l_len) &- 1)
+    self.init(
+      owner: owner, process: lock.l_pid, isExclusive: Int32(lock.l_type) == F_WRLCK, first: first,
+      last: lock.l_len <= 0 || overflows ? .max : last)
+  }
+}

@@ -1,0 +1,91 @@
+import CFuse
+import CasherSystem
+import Glibc
+import Synchronization
+
+/// libfuse's session: the connection to the kernel and the threads that serve it.
+final class Session: @unchecked Sendable {  // the pointers are set once; libfuse locks what they lead to
+  let raw: OpaquePointer
+  private let context: UnsafeMutablePointer<cfuse_context>
+  private let isOpen = Mutex(true)
+  private let passthrough = Mutex<Bool?>(nil)
+
+  /// `owner` must outlive the session.
+  init?(options: [UInt8], owner: Overlay, wantsPassthrough: Bool, stackDepth: UInt32) {
+    let context = UnsafeMutablePointer<cfuse_context>.allocate(capacity: 1)
+    context.initialize(to: cfuse_context())
+    context.pointee.owner = Unmanaged.passUnretained(owner).toOpaque()
+    context.pointee.wants_passthrough = wantsPassthrough ? 1 : 0
+    context.pointee.wants_killpriv = 1
+    context.pointee.stack_depth = stackDepth
+    let words: [[UInt8]] = [Array("casherfs".utf8), Array("-o".utf8), options]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { word in FilePath(word).withCString { strdup($0) } }
+    defer { for argument in arguments { free(argument) } }
+    let made = arguments.withUnsafeMutableBufferPointer { buffer -> OpaquePointer? in
+      var list = fuse_args(argc: Int32(buffer.count), argv: buffer.baseAddress, allocated: 0)
+      defer { fuse_opt_free_args(&list) }
+      var operations = Bridge.operations
+      return fuse_session_new(&list, &operations, MemoryLayout<fuse_lowlevel_ops>.size, context)
+    }
+    guard let made else {
+      context.deallocate()
+      return nil
+    }
+    raw = made
+    self.context = context
+  }
+
+  deinit { context.deallocate() }
+
+  /// Mounts; the kernel's first request waits until `loop` is called.
+  func mount(at directory: FilePath) -> Bool {
+    guard directory.withCString({ fuse_session_mount(raw, $0) }) == 0 else { return false }
+    return cfuse_install(raw, fuse_session_fd(raw)) == 0
+  }
+
+  /// Serves until the mount is gone or `exit` was called; 0 or a negated error number.
+  func loop(threads: Int, idle: Int) -> Int32 {
+    cfuse_loop(raw, UInt32(clamping: threads), UInt32(clamping: idle))
+  }
+
+  /// Lets the threads end after their present requests; the loop's thread must be woken besides.
+  func exit() { fuse_session_exit(raw) }
+
+  /// Takes the mount away, busy or not, and closes the connection.
+  func close() {
+    isOpen.withLock { $0 = false }
+    fuse_session_unmount(raw)
+    fuse_session_destroy(raw)
+  }
+
+  // MARK: passthrough
+
+  /// Whether the kernel lets this process give it files to read and write by itself; tried once, with a file in memory.
+  var usesPassthrough: Bool {
+    passthrough.withLock { known in
+      if let known { return known }
+      let works = tryPassthrough()
+      known = works
+      return works
+    }
+  }
+
+  private func tryPassthrough() -> Bool {
+    guard context.pointee.has_passthrough != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
+      return false
+    }
+    defer { file.close() }
+    let id = registerBacking(file.rawValue)
+    if id > 0 { closeBacking(id) }
+    return id > 0
+  }
+
+  /// The id of a descriptor, which may be O_PATH, as a backing file; or a negated error number.
+  func registerBacking(_ descriptor: Int32) -> Int32 {
+    isOpen.withLock { $0 ? cfuse_backing_open(raw, descriptor) : -ENODEV }
+  }
+
+  func closeBacking(_ id: Int32) {
+    isOpen.withLock { if $0 { cfuse_backing_close(raw, id) } }
+  }
+}
