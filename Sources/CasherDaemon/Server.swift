@@ -93,6 +93,7 @@ struct ControlHandler {
       "store=\(services.store.directory)",
       "process=\(getpid())",
       "passthrough=\(overlay.usesPassthrough)",
+      "attribution=\(services.attribution.description)",
       "runs=\(services.runs.inFlight.count)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
