@@ -14,7 +14,9 @@ struct Server: Sendable {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
         // Out of descriptors or memory for the moment; anything else ends the service.
-        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM || error.rawValue == ECONNABORTED {
+        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM
+          || error.rawValue == ECONNABORTED
+        {
           sched_yield()
           continue
         }
@@ -76,7 +78,10 @@ struct ControlHandler {
     case "unmount":
       return services.overlay.unmount()
         ? .answer(lines: [], status: 0)
-        : .answer(lines: ["\(services.configuration.directory) is in use: leave it and end the programs that have files open in it"], status: 1)
+        : .answer(
+          lines: [
+            "\(services.configuration.directory) is in use: leave it and end the programs that have files open in it"
+          ], status: 1)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
   }

@@ -78,7 +78,9 @@ final class LockTable: Sendable {
           error = EINTR
           return []
         }
-        if kind == .posix, LockTable.wouldDeadlock(lock, key, state.locks.mapValues { ($0.held, $0.waiting.map(\.lock)) }) {
+        if kind == .posix,
+          LockTable.wouldDeadlock(lock, key, state.locks.mapValues { ($0.held, $0.waiting.map(\.lock)) })
+        {
           error = EDEADLK
           return []
         }

@@ -25,7 +25,9 @@ struct MountEntry {
         UInt64(String(decoding: $0, as: UTF8.self))
       }
       guard numbers.count == 2 else { continue }
-      result = MountEntry(directory: path, type: unescaped(fields[dash + 1]), device: casher_makedev(UInt32(truncatingIfNeeded: numbers[0]), UInt32(truncatingIfNeeded: numbers[1])))
+      result = MountEntry(
+        directory: path, type: unescaped(fields[dash + 1]),
+        device: casher_makedev(UInt32(truncatingIfNeeded: numbers[0]), UInt32(truncatingIfNeeded: numbers[1])))
     }
     return result
   }

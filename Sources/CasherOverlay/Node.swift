@@ -152,7 +152,9 @@ public final class View: Sendable {
       }
       return (node, true)
     }
-    if isNew { inode.located(parent.inode, name) } else {
+    if isNew {
+      inode.located(parent.inode, name)
+    } else {
       node.located(parent, name)
       inodes.release(inode)
     }

@@ -27,14 +27,14 @@ extension Operations {
   static func extendedAttributes(_ table: inout fuse_lowlevel_ops) {
     table.getxattr = { request, id, name, size in
       guard let request = Request(request), let node = request.overlay.node(id), let name else { return }
-      let name_ = FilePath(cString: name)
-      request.note(.getxattr, node, name_)
+      let entryName = FilePath(cString: name)
+      request.note(.getxattr, node, entryName)
       let overlay = request.overlay
-      if name_ == Overlay.mountAttribute {
+      if entryName == Overlay.mountAttribute {
         guard node.isDirectory, !node.isViewsDirectory else { return request.fail(.noData) }
         return request.reply(bytes: overlay.recorder.mountAnswer(for: node), size)
       }
-      if node.view.isRecorded, !overlay.recorder.isIdle, name_.bytes.starts(with: "user.".utf8) {
+      if node.view.isRecorded, !overlay.recorder.isIdle, entryName.bytes.starts(with: "user.".utf8) {
         overlay.recorder.didReadAttributes(of: node, by: request.actor(node.view))
       }
       request.replyAttribute(size) { buffer, size throws(Errno) in

@@ -7,45 +7,47 @@ extension Operations {
   static func change(_ table: inout fuse_lowlevel_ops) {
     table.mknod = { request, parent, name, mode, device in
       guard let request = Request(request), let parent = request.overlay.node(parent), let name else { return }
-      let name_ = FilePath(cString: name)
-      request.note(.mknod, parent, name_)
-      request.make(.node(FileType(mode: mode)), name_, in: parent) { directory throws(Errno) in
-        try directory.makeNode(name_, mode: mode, device: UInt64(device))
+      let entryName = FilePath(cString: name)
+      request.note(.mknod, parent, entryName)
+      request.make(.node(FileType(mode: mode)), entryName, in: parent) { directory throws(Errno) in
+        try directory.makeNode(entryName, mode: mode, device: UInt64(device))
       }
     }
     table.mkdir = { request, parent, name, mode in
       guard let request = Request(request), let parent = request.overlay.node(parent), let name else { return }
-      let name_ = FilePath(cString: name)
-      request.note(.mkdir, parent, name_)
-      request.make(.directory, name_, in: parent) { directory throws(Errno) in
-        try directory.makeDirectory(name_, mode: mode)
+      let entryName = FilePath(cString: name)
+      request.note(.mkdir, parent, entryName)
+      request.make(.directory, entryName, in: parent) { directory throws(Errno) in
+        try directory.makeDirectory(entryName, mode: mode)
       }
     }
     table.symlink = { request, target, parent, name in
-      guard let request = Request(request), let parent = request.overlay.node(parent), let name, let target else { return }
-      let name_ = FilePath(cString: name)
-      let target_ = FilePath(cString: target)
-      request.note(.symlink, parent, name_)
-      request.make(.symlink, name_, in: parent) { directory throws(Errno) in
-        try directory.makeSymlink(name_, to: target_)
+      guard let request = Request(request), let parent = request.overlay.node(parent), let name, let target else {
+        return
+      }
+      let entryName = FilePath(cString: name)
+      let targetPath = FilePath(cString: target)
+      request.note(.symlink, parent, entryName)
+      request.make(.symlink, entryName, in: parent) { directory throws(Errno) in
+        try directory.makeSymlink(entryName, to: targetPath)
       }
     }
     table.link = { request, id, parent, name in
       guard let request = Request(request), let node = request.overlay.node(id),
         let parent = request.overlay.node(parent), let name
       else { return }
-      let name_ = FilePath(cString: name)
-      request.note(.link, parent, name_)
-      request.make(.link(of: node.inode.key), name_, in: parent, asCaller: false) { directory throws(Errno) in
+      let entryName = FilePath(cString: name)
+      request.note(.link, parent, entryName)
+      request.make(.link(of: node.inode.key), entryName, in: parent, asCaller: false) { directory throws(Errno) in
         if node.type == .symlink {
           guard let from = node.parent else { throw .stale }
           let formerName = node.name
           try from.inode.withDescriptor { source throws(Errno) in
-            try source.link(formerName, to: directory, as: name_)
+            try source.link(formerName, to: directory, as: entryName)
           }
         } else {
           try node.inode.withDescriptor { descriptor throws(Errno) in
-            try name_.withCString { name throws(Errno) in
+            try entryName.withCString { name throws(Errno) in
               _ = try positive { casher_link_fd(descriptor.rawValue, directory.rawValue, name) }
             }
           }

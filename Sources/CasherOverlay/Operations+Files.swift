@@ -43,7 +43,8 @@ extension Overlay {
   }
 
   /// Opens a node's file for a handle and answers the request with it.
-  func open(_ node: Node, flags: Int32, _ info: UnsafeMutablePointer<fuse_file_info>, _ request: Request) throws(Errno) {
+  func open(_ node: Node, flags: Int32, _ info: UnsafeMutablePointer<fuse_file_info>, _ request: Request) throws(Errno)
+  {
     let isWritable = flags & O_ACCMODE != O_RDONLY
     let backing = try acquireBacking(node.inode, isWritable: isWritable)
     do throws(Errno) {
@@ -113,11 +114,13 @@ extension Operations {
       casher_fuse_next_open_backing(0)
     }
     table.create = { request, parent, name, mode, info in
-      guard let request = Request(request), let parent = request.overlay.node(parent), let name, let info else { return }
-      let name_ = FilePath(cString: name)
-      request.note(.create, parent, name_)
+      guard let request = Request(request), let parent = request.overlay.node(parent), let name, let info else {
+        return
+      }
+      let entryName = FilePath(cString: name)
+      request.note(.create, parent, entryName)
       request.answer { () throws(Errno) in
-        try request.overlay.create(name_, in: parent, mode: mode, info, request)
+        try request.overlay.create(entryName, in: parent, mode: mode, info, request)
       }
       casher_fuse_next_open_backing(0)
     }
@@ -171,7 +174,8 @@ extension Operations {
       }
     }
     table.copy_file_range = { request, _, from, source, _, to, target, length, _ in
-      guard let request = Request(request), let source = FileHandle.of(source), let target = FileHandle.of(target) else {
+      guard let request = Request(request), let source = FileHandle.of(source), let target = FileHandle.of(target)
+      else {
         return
       }
       request.note(.copyFileRange)

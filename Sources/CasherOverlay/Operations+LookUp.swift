@@ -65,13 +65,13 @@ extension Operations {
     table.lookup = { request, parent, name in
       guard let request = Request(request), let name, let parent = request.overlay.node(parent) else { return }
       let overlay = request.overlay
-      let name_ = FilePath(cString: name)
-      request.note(.lookup, parent, name_)
+      let entryName = FilePath(cString: name)
+      request.note(.lookup, parent, entryName)
       request.answer { () throws(Errno) in
-        let found = try overlay.find(name_, in: parent)
+        let found = try overlay.find(entryName, in: parent)
         if parent.view.isRecorded, !overlay.recorder.isIdle, !overlay.isHidden(found?.0) {
           overlay.recorder.didLookUp(
-            name_, in: parent, found: found?.0, status: found?.1, by: request.actor(parent.view))
+            entryName, in: parent, found: found?.0, status: found?.1, by: request.actor(parent.view))
         }
         if let (node, status) = found {
           var entry = overlay.entry(node, status)

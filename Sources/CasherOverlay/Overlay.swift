@@ -136,7 +136,9 @@ public final class Overlay: Sendable {
     if let entry = try? MountEntry.top(at: configuration.directory) {
       deviceNumber.store(entry.device, ordering: .relaxed)
     }
-    do throws(Errno) { try notifier.start(created) } catch { throw OverlayError(.failed, configuration.directory, error) }
+    do throws(Errno) { try notifier.start(created) } catch {
+      throw OverlayError(.failed, configuration.directory, error)
+    }
   }
 
   private let canPassThrough = Atomic<Bool>(false)
@@ -155,7 +157,11 @@ public final class Overlay: Sendable {
       source.append(character)
     }
     var options = "default_permissions,subtype=casherfs,fsname=\(source)"
-    if isRoot { options += ",allow_other,suid,dev" } else if FuseConfiguration.allowsOthers { options += ",allow_other" }
+    if isRoot {
+      options += ",allow_other,suid,dev"
+    } else if FuseConfiguration.allowsOthers {
+      options += ",allow_other"
+    }
     return options
   }
 

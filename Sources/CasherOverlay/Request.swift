@@ -29,7 +29,9 @@ struct Request: @unchecked Sendable {  // libfuse lets any thread answer
     guard overlay.configuration.trace else { return }
     let context = context
     var line = "\(operation) thread=\(context.pid) user=\(context.uid)"
-    if let node { line += " view=\(node.view.isMain ? "main" : String(node.view.token.description.prefix(8))) path=\(node.path)" }
+    if let node {
+      line += " view=\(node.view.isMain ? "main" : String(node.view.token.description.prefix(8))) path=\(node.path)"
+    }
     if let name { line += " name=\(name)" }
     try? FileDescriptor.standardError.writeAll(Array((line + "\n").utf8))
   }

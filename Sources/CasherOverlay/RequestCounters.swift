@@ -2,7 +2,8 @@ import Synchronization
 
 /// Requests by operation.
 enum Operation: Int, CaseIterable {
-  case lookup, forget, getattr, setattr, readlink, mknod, mkdir, unlink, rmdir, symlink, rename, link, open, create, read
+  case lookup, forget, getattr, setattr, readlink, mknod, mkdir, unlink, rmdir, symlink, rename, link, open, create,
+    read
   case write, flush, release, fsync, opendir, readdir, readdirplus, releasedir, fsyncdir, statfs, setxattr, getxattr
   case listxattr, removexattr, getlk, setlk, flock, fallocate, copyFileRange, lseek, ioctl
 }
