@@ -6,8 +6,8 @@ import CasherSystem
 enum BytecodeCache {
   private static let directory: FilePath = "__pycache__"
 
-  /// Whether a path has the name of a bytecode cache.
-  static func isName(_ path: FilePath) -> Bool { source(of: path) != nil }
+  /// Whether a path has the name of a bytecode cache, or of the directory that they are in.
+  static func isName(_ path: FilePath) -> Bool { path.lastComponent == directory || source(of: path) != nil }
 
   /// The source that a bytecode cache belongs to: `d/__pycache__/m.cpython-311.pyc` is that of `d/m.py`.
   static func source(of path: FilePath) -> FilePath? {
@@ -18,6 +18,15 @@ enum BytecodeCache {
       dot > 0, dot < name.count - 4
     else { return nil }
     return parent.parent.appending(FilePath(name[..<dot] + Array(".py".utf8)))
+  }
+
+  /// Whether the thread is Python's: to other programs a bytecode cache is a file like any other.
+  static func isPython(thread: Int32) -> Bool {
+    guard let program = try? FileDescriptor.workingDirectory.readLink(FilePath("/proc/\(thread)/exe")) else {
+      return false
+    }
+    let name = program.lastComponent.bytes
+    return name.starts(with: "python".utf8) || name.starts(with: "pypy".utf8)
   }
 
   /// What Python's own check finds out about a cache.
@@ -34,7 +43,8 @@ enum BytecodeCache {
   /// one that does not fit, and one that fits and was written after the source last changed. Not so for one that Python
   /// is told not to check, nor for one that fits by time and size although the source was changed after it was written.
   static func isChecked(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
-    check(path, status, in: tree) != .none
+    if path.lastComponent == directory { return status.type == .directory }
+    return check(path, status, in: tree) != .none
   }
 
   /// Whether Python would go on using the cache at `path`, so that running a program would leave it as it is.

@@ -122,18 +122,19 @@ struct OutsideRecording {
         modified: produced.contains(.timeSet) ? now.modified : nil))
     let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
     if wasMissing {
-      add(path, wasProbed ? .entry : .ownership, before: .absent)
+      add(path, wasProbed ? .entry : .ownership, before: .absent, isDecisive: observed.contains(.missing))
     } else if isReplaced {
-      add(path, .replaceable, before: .notDirectory)
+      add(path, .replaceable, before: .notDirectory, isDecisive: false)
     } else {
-      add(path, .ownership, before: Evaluator.ownership(now))
+      add(path, .ownership, before: Evaluator.ownership(now), isDecisive: false)
     }
   }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
     let observation = Observation(path: path, facet: facet)
     conditions.append(
-      Condition(observation, before: before, after: Evaluator.evaluate(observation, tree, digester)))
+      Condition(
+        observation, before: before, after: Evaluator.evaluate(observation, tree, digester), isDecisive: isDecisive))
   }
 
   /// Where the filesystem knows when a file came to be (statx(2), STATX_BTIME).
