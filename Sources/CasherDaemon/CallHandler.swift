@@ -218,7 +218,8 @@ struct CallHandler {
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory, "/proc", "/sys", "/dev"], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
-    services.log.write("run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
+    services.log.write(
+      "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,

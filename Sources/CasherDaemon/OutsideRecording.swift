@@ -67,7 +67,8 @@ struct OutsideRecording {
       if wasUsed { throw .inputChanged(path) }
     }
     try checkUnchanged(path, target, ownNames: ownNames)
-    if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing) {
+    if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing)
+    {
       if !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing]) {
         let isLarge = target.map { $0.type == .regular && $0.size > RunRecorder.stampThreshold } ?? false
         let onlyLooked = kinds.isDisjoint(with: [.read, .executed])

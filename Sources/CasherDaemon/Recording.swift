@@ -356,7 +356,9 @@ private struct RecordingBuilder {
   private mutating func linkOutputs() {
     var first: [InodeKey: FilePath] = [:]
     for (path, state) in paths.sorted(by: { $0.key < $1.key }) where !state.isProduced {
-      if let status = state.before.status, status.type == .regular, first[status.key] == nil { first[status.key] = path }
+      if let status = state.before.status, status.type == .regular, first[status.key] == nil {
+        first[status.key] = path
+      }
     }
     for index in recording.outputs.indices {
       let output = recording.outputs[index]

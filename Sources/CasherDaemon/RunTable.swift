@@ -166,7 +166,8 @@ final class RunTable: Recorder {
       foreign: { $0.changesElsewhere(name, in: .node(directory)) })
   }
 
-  func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor) {
+  func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor)
+  {
     observe(actor) { $0.didMake(kind, name, in: .node(directory), inode: node.inode.key, by: actor.thread) }
   }
 

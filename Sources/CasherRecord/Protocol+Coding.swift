@@ -60,7 +60,8 @@ extension CallOptions: ByteCodable {
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
     self.init()
     for flag in CallOptions.flags { self[keyPath: flag] = try decoder.bool() }
-    guard let writes = OutsideWrites(rawValue: try decoder.byte()), let policy = OutsidePolicy(rawValue: try decoder.byte())
+    guard let writes = OutsideWrites(rawValue: try decoder.byte()),
+      let policy = OutsidePolicy(rawValue: try decoder.byte())
     else { throw DecodingFailure("unknown policy for paths outside the mount") }
     outsideWrites = writes
     outside = policy
