@@ -129,11 +129,12 @@ struct RunFinish {
   private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
     var outside = OutsideRecording(
       tree: services.tree, digester: services.digester, store: services.store, started: run.started,
-      mountDevice: services.mountDevice, policy: request.options.outsideWrites)
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes)
     try outside.add(accesses)
     let store = services.store
+    let withTimes = request.options.observeTimes
     let result: Result<Recording, Uncacheable> = run.withRecorder { recorder in
-      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store)) } catch {
+      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store, withTimes: withTimes)) } catch {
         return .failure(error)
       }
     }
