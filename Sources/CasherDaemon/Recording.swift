@@ -10,9 +10,9 @@ struct Recording {
 
   /// Brings what the recorder has seen into this form; captures the content of outputs into the store.
   ///
-  /// Throws what forbids storing the run. To be called when the run has no writable handle left, under its lock.
+  /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
+  /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
   static func make(from recorder: RunRecorder, store: Store, withTimes: Bool) throws(Uncacheable) -> Recording {
-    recorder.settleAll()
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
@@ -20,6 +20,8 @@ struct Recording {
     var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes)
     builder.gather()
     try builder.build()
+    // Another hand may have changed an input or an output while these were read.
+    if let obstacle = recorder.obstacles.first { throw obstacle }
     return builder.recording
   }
 }
