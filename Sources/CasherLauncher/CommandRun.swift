@@ -55,8 +55,14 @@ final class CommandRun {
     for output in outputs {
       while output.proceed(&spool) {}
     }
-    // What is left behind may write on: then there is no end to what was written.
-    for file in files where !leftProcesses && !file.capture(&spool) { isOutputUnclear = true }
+    for file in files {
+      // What is left behind may write on: then there is no end to what was written.
+      if leftProcesses || spool.descriptor == nil {
+        file.close()
+      } else if !file.capture(&spool) {
+        isOutputUnclear = true
+      }
+    }
     input?.settle()
     answer(finally: true)
   }
