@@ -63,6 +63,7 @@ final class CommandRun {
         isOutputUnclear = true
       }
     }
+    if spool.descriptor != nil, outputs.contains(where: { !$0.announceWriting() }) { isOutputUnclear = true }
     input?.settle()
     answer(finally: true)
   }

@@ -88,7 +88,8 @@ final class DirectOutput {
         }
         offset += Int64(count)
       }
-      return try reader.status().isSameGeneration(as: before) && !isWrittenByOthers()
+      guard try reader.status().isSameGeneration(as: before), !isWrittenByOthers() else { return false }
+      return end == begin || target.announceWriting()
     } catch { return false }
   }
 
@@ -111,5 +112,16 @@ final class DirectOutput {
   func close() {
     reader.close()
     watch.close()
+  }
+}
+
+extension FileDescriptor {
+  /// Opens the file for writing once more, so that the daemon hears of a change to it from outside the command's view: a
+  /// command that reads or replaces by its name the very file that its output goes to has seen a state that was never
+  /// there before the run. False when that is not possible.
+  func announceWriting() -> Bool {
+    guard let opened = try? reopen(FileDescriptor.writeOnly) else { return false }
+    opened.close()
+    return true
   }
 }
