@@ -13,13 +13,14 @@ final class DirectOutput {
   /// The same file, open for reading.
   private let reader: FileDescriptor
   private let watch: FileWatch
+  private let holders: OpenFileHolders
   private let begin: Int64
 
   /// Nil when the stream is no file, is not the command's alone, or cannot be read back: then a pipe is needed.
   init?(stream: UInt8, target: FileDescriptor, sharedWithError isJoined: Bool) {
     guard DirectOutput.isPlainFile(target), let begin = try? target.seek(to: 0, from: FileDescriptor.fromCurrent),
       let status = try? target.status(), status.size == begin,
-      DirectOutput.isHeldAlone(target, as: isJoined ? [.standardOutput, .standardError] : [target]),
+      let holders = OpenFileHolders(of: target, as: isJoined ? [.standardOutput, .standardError] : [target]),
       let reader = try? target.reopen(FileDescriptor.readOnly)
     else { return nil }
     guard let watch = try? FileWatch(reader) else {
@@ -30,6 +31,7 @@ final class DirectOutput {
     self.target = target
     self.reader = reader
     self.watch = watch
+    self.holders = holders
     self.begin = begin
   }
 
@@ -37,36 +39,6 @@ final class DirectOutput {
   private static func isPlainFile(_ target: FileDescriptor) -> Bool {
     guard let status = try? target.status(), status.type == .regular else { return false }
     return !target.isReadOnly && !target.appends
-  }
-
-  /// Whether no process but this one is known to have the file open, and this one only as `descriptors`: not its parent,
-  /// no child that a shell left to it, none of its session.
-  private static func isHeldAlone(_ target: FileDescriptor, as descriptors: [FileDescriptor]) -> Bool {
-    // The path as it was opened: the same for all who have this open file. Asking for it asks no filesystem.
-    guard let path = try? FileDescriptor.workingDirectory.readLink(target.procPath) else { return false }
-    guard let parent = ProcessEntry.ancestors(limit: 1).first, case let held = parent.descriptors, !held.isEmpty,
-      !held.contains(where: { parent.target(of: $0) == path })
-    else { return false }
-    return !hasChildren() && !isHeldInSession(path, except: descriptors)
-  }
-
-  private static func hasChildren() -> Bool {
-    while true {
-      switch CommandSignals.nextChange() {
-      case .noChildren: return false
-      case .none: return true
-      case .ended, .stopped: continue
-      }
-    }
-  }
-
-  private static func isHeldInSession(_ path: FilePath, except own: [FileDescriptor]) -> Bool {
-    ProcessEntry.ofSession().contains { entry in
-      entry.descriptors.contains { number in
-        if entry.isThisProcess, own.contains(where: { $0.rawValue == number }) { return false }
-        return entry.target(of: number) == path
-      }
-    }
   }
 
   /// Adds what the command has written to the transcript. False when that cannot be told from what is in the file.
@@ -104,9 +76,7 @@ final class DirectOutput {
   /// Who opened the file has either closed it by now, or still has it.
   private func isWrittenByOthers() -> Bool {
     guard let events = try? watch.events(), events.isDisjoint(with: [.writerClosed, .overflow]) else { return true }
-    guard events.contains(.opened) else { return false }
-    guard let path = try? FileDescriptor.workingDirectory.readLink(target.procPath) else { return true }
-    return DirectOutput.isHeldInSession(path, except: [.standardOutput, .standardError, reader])
+    return events.contains(.opened) && !holders.areAll(besides: [.standardOutput, .standardError, reader])
   }
 
   func close() {

@@ -13,4 +13,25 @@ extension ProcessEntry {
       return ProcessEntry(of: process)
     }
   }
+
+  /// Whether the process has one thread and `child` alone, and does nothing but wait for it (proc_pid_wchan(5),
+  /// proc_tid_children(5)). False where the kernel does not say.
+  public func waits(forOnly child: Int32) -> Bool {
+    let threads = FilePath("/proc/\(process)/task")
+    guard let names = try? FileDescriptor.workingDirectory.entries(of: threads), names.count == 1,
+      let children = ProcessEntry.text(threads.appending("\(process)/children")),
+      children.split(separator: UInt8(ascii: " ")).map({ Int32(String(decoding: $0, as: UTF8.self)) }) == [child],
+      let place = ProcessEntry.text(FilePath("/proc/\(process)/wchan"))
+    else { return false }
+    return place == Array("do_wait".utf8)
+  }
+
+  private static func text(_ path: FilePath) -> [UInt8]? {
+    guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return nil }
+    defer { file.close() }
+    return try? file.readAll(limit: 65536)
+  }
+
+  /// The calling process's id.
+  public static var ownIdentifier: Int32 { getpid() }
 }
