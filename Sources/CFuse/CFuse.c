@@ -123,13 +123,6 @@ int cfuse_install(struct fuse_session *session, int fd) {
   return fuse_session_custom_io(session, &io, fd);
 }
 
-void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection) {
-  // Set-id bits are cleared by the kernel (it sends a SETATTR), or as HANDLE_KILLPRIV_V2 tells, which libfuse may not
-  // know: never by the older HANDLE_KILLPRIV, which leaves writes that the daemon does not see uncleared.
-  connection->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
-  (void)context;
-}
-
 int cfuse_backing_open(struct fuse_session *session, int fd) {
   struct backing_map map = {.fd = fd};
   int id = ioctl(fuse_session_fd(session), DEVICE_BACKING_OPEN, &map);
