@@ -123,3 +123,6 @@ int casher_birth_time(int directory, const char *path, int64_t *nanoseconds) {
   *nanoseconds = (int64_t)status.stx_btime.tv_sec * 1000000000 + status.stx_btime.tv_nsec;
   return 0;
 }
+int casher_memmem(const void *bytes, size_t size, const void *sought, size_t soughtSize) {
+  return memmem(bytes, size, sought, soughtSize) != NULL;
+}

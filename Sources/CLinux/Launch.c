@@ -333,9 +333,9 @@ int casher_wait_any(int *status) {
 
 int casher_wait_for(pid_t child, int *status) { return waitpid(child, status, 0); }
 
-int casher_same_open_file(int left, int right) {
+int casher_same_open_file(int left, pid_t process, int right) {
   enum { KCMP_FILE_KIND = 0 };
-  long result = syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE_KIND, (unsigned long)left, (unsigned long)right);
+  long result = syscall(SYS_kcmp, getpid(), process, KCMP_FILE_KIND, (unsigned long)left, (unsigned long)right);
   return result < 0 ? -1 : result == 0;
 }
 _Static_assert(CASHER_SPLICE_NONBLOCK == SPLICE_F_NONBLOCK, "");

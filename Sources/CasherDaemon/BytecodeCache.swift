@@ -6,8 +6,8 @@ import CasherSystem
 enum BytecodeCache {
   private static let directory: FilePath = "__pycache__"
 
-  /// Whether a path has the name of a bytecode cache.
-  static func isName(_ path: FilePath) -> Bool { source(of: path) != nil }
+  /// Whether a path has the name of a bytecode cache, or of the directory that they are in.
+  static func isName(_ path: FilePath) -> Bool { path.lastComponent == directory || source(of: path) != nil }
 
   /// The source that a bytecode cache belongs to: `d/__pycache__/m.cpython-311.pyc` is that of `d/m.py`.
   static func source(of path: FilePath) -> FilePath? {
@@ -20,18 +20,52 @@ enum BytecodeCache {
     return parent.parent.appending(FilePath(name[..<dot] + Array(".py".utf8)))
   }
 
+  /// Whether the thread is Python's: to other programs a bytecode cache is a file like any other.
+  static func isPython(thread: Int32) -> Bool {
+    guard let program = try? FileDescriptor.workingDirectory.readLink(FilePath("/proc/\(thread)/exe")) else {
+      return false
+    }
+    let name = program.lastComponent.bytes
+    return name.starts(with: "python".utf8) || name.starts(with: "pypy".utf8)
+  }
+
+  /// What Python's own check finds out about a cache.
+  private enum Check {
+    /// Python takes it without looking at the source, or would take it for fitting though the source is newer.
+    case none
+    case fits
+    case doesNotFit
+    /// It is checked by the source's hash, which is not computed here.
+    case byHash
+  }
+
   /// Whether Python's own check tells whether the cache at `path` fits its source: so for one that is checked by hash,
   /// one that does not fit, and one that fits and was written after the source last changed. Not so for one that Python
   /// is told not to check, nor for one that fits by time and size although the source was changed after it was written.
   static func isChecked(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
-    guard status.type == .regular, let source = source(of: path), let header = header(of: path, in: tree) else {
-      return false
+    if path.lastComponent == directory { return status.type == .directory }
+    return check(path, status, in: tree) != .none
+  }
+
+  /// Whether Python would go on using the cache at `path`, so that running a program would leave it as it is.
+  static func isUsed(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
+    switch check(path, status, in: tree) {
+    case .fits, .byHash: true
+    case .none, .doesNotFit: false
     }
-    if header.flags & 1 != 0 { return header.flags & 2 != 0 }
-    guard let sourceStatus = (try? tree.targetStatus(of: source)) ?? nil else { return false }
+  }
+
+  private static func check(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Check {
+    guard status.type == .regular, let source = source(of: path), let header = header(of: path, in: tree) else {
+      return .none
+    }
+    if header.flags & 1 != 0 { return header.flags & 2 != 0 ? .byHash : .none }
+    guard let sourceStatus = (try? tree.targetStatus(of: source)) ?? nil else { return .none }
     let seconds = UInt32(truncatingIfNeeded: sourceStatus.modified / 1_000_000_000)
-    let fits = seconds == header.modified && UInt32(truncatingIfNeeded: sourceStatus.size) == header.size
-    return !fits || sourceStatus.changed < status.modified
+    guard seconds == header.modified, UInt32(truncatingIfNeeded: sourceStatus.size) == header.size else {
+      return .doesNotFit
+    }
+    return sourceStatus.changed < status.modified ? .fits : .none
   }
 
   private struct Header {

@@ -29,6 +29,9 @@ struct CallHandler {
   let request: CallRequest
   let caller: Caller
   let parent: Run?
+  /// The keys that the call may be recorded under, the first being the one to lead and store by. A relocatable call
+  /// may have a result that is bound to this mount and stands under the mount's own key.
+  let weakKeys: [Digest]
   let weakKey: Digest
   private let input: PipedInput
 
@@ -41,7 +44,12 @@ struct CallHandler {
     self.request = request
     self.caller = caller
     parent = request.parentView.isEmpty ? nil : services.runs.run(token: request.parentView)
-    weakKey = WeakKey.make(request, caller: caller, input: inputDigest)
+    var bound = request
+    bound.options.relocatable = false
+    let key = WeakKey.make(request, caller: caller, input: inputDigest)
+    weakKeys =
+      request.options.relocatable ? [key, WeakKey.make(bound, caller: caller, input: inputDigest)] : [key]
+    weakKey = key
     input = PipedInput(connection)
   }
 
@@ -51,7 +59,12 @@ struct CallHandler {
         connection.send(try explanation())
         return
       }
-      if request.options.force || request.options.check {
+      if request.options.check {
+        let recorded = try find().map { Comparison(name: String($0.0.id.hexadecimal.prefix(12)), recorded: $0.1) }
+        execute(messages: [], leads: false, check: .some(recorded))
+        return
+      }
+      if request.options.force {
         execute(messages: [], leads: false)
         return
       }
@@ -105,10 +118,14 @@ struct CallHandler {
   private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
     let lookup = Lookup(
       tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
-    return try lookup.find(weakKey, strictly: request.options.strict) { recorded throws(CallAborted) in
-      guard let recorded, request.input == .pipe else { return true }
-      return try input.matches(recorded)
+    for key in weakKeys {
+      let found = try lookup.find(key, strictly: request.options.strict) { recorded throws(CallAborted) in
+        guard let recorded, request.input == .pipe else { return true }
+        return try input.matches(recorded)
+      }
+      if let found { return found }
     }
+    return nil
   }
 
   /// Looks the call up and answers it; false on a miss.
@@ -153,7 +170,8 @@ struct CallHandler {
 
   // MARK: misses
 
-  private func execute(messages: [String], leads: Bool) {
+  /// `check`: compare with what is recorded, if anything is, and store nothing.
+  private func execute(messages: [String], leads: Bool, check: Comparison?? = nil) {
     var ending = SingleFlight.Ending.died
     defer { if leads { services.flights.end(weakKey, ending) } }
     let id = SHA256.digest(of: Randomness.bytes(32))
@@ -187,8 +205,14 @@ struct CallHandler {
     services.log.write("run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
-      services: services, request: request, caller: caller, run: run, view: view, weakKey: weakKey, spool: spool,
+      services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,
       input: input, process: process)
+    if let check {
+      let (lines, status) = finish.compare(report, with: check)
+      overlay.flushNotifications()
+      connection.send(.answer(lines: lines, status: status))
+      return
+    }
     let outcome = finish.finish(report)
     services.store.count(.miss)
     switch outcome {

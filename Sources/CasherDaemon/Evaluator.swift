@@ -61,6 +61,13 @@ struct Evaluator {
       return try entry(path, status, tree, digester, following: false)
     case .attributes:
       return .attributes(SHA256.digest(of: try ExtendedAttributes.encodedUserAttributes(of: path, in: tree)))
+    case .identity:
+      guard let status = try tree.status(of: path) else { return .absent }
+      var same: [(FilePath, FileType)] = []
+      for other in observation.except {
+        if let otherStatus = try tree.status(of: other), otherStatus.key == status.key { same.append((other, .regular)) }
+      }
+      return .listing(listingDigest(same, except: []))
     case .stamp:
       guard let status = try tree.status(of: path) else { return .absent }
       guard status.type == .regular else { return try entry(path, status, tree, digester, following: false) }
@@ -84,7 +91,7 @@ struct Evaluator {
       let (digest, digested) = try digester.digest(status) { () throws(Errno) in
         try tree.open(path, following: following)
       }
-      return .file(digest, Protection(digested))
+      return .file(digest, Protection(digested, countingLinks: !path.isAbsolute))
     case .symlink: return .symlink(target: try tree.readLink(path))
     case .directory: return .directory(Protection(status))
     default:

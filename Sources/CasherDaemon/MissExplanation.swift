@@ -48,11 +48,19 @@ struct MissExplanation {
       let now = evaluator.value(of: observation)
       if now != was { result.append("\(name(observation)): was \(was), is \(now)") }
     }
-    for condition in record.conditions {
-      let now = evaluator.value(of: condition.observation)
-      if condition.holds(now: now, strictly: strictly) { continue }
+    let values = record.conditions.map { evaluator.value(of: $0.observation) }
+    if Condition.hold(record.conditions, now: values, strictly: strictly) { return result }
+    let names = result.count
+    for (condition, now) in zip(record.conditions, values) {
+      if now == condition.before || (!strictly && now == condition.after) { continue }
       let left = strictly || condition.after == condition.before ? "" : " (the run left \(condition.after))"
       result.append("\(name(condition.observation)): was \(condition.before)\(left), is \(now)")
+    }
+    if result.count > names { return result }
+    // Each is in order by itself, but some are as before the run and some as it left them.
+    for (condition, now) in zip(record.conditions, values) where condition.before != condition.after {
+      let state = now == condition.before ? "as it was before that run" : "as that run left it"
+      result.append("\(name(condition.observation)): \(state), and others are not")
     }
     return result
   }

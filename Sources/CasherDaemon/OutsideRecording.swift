@@ -120,19 +120,23 @@ struct OutsideRecording {
         path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
         modified: produced.contains(.timeSet) ? now.modified : nil))
     let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
-    if wasMissing {
-      add(path, wasProbed ? .entry : .ownership, before: .absent)
+    if wasMissing, now.type == .regular, now.size > 0, produced.isDisjoint(with: [.truncated, .madeNew, .replaced]) {
+      // Who appends to a file would have appended to what was there.
+      observations[Observation(path: path, facet: .entry)] = .absent
+    } else if wasMissing {
+      add(path, wasProbed ? .entry : .ownership, before: .absent, isDecisive: observed.contains(.missing))
     } else if isReplaced {
-      add(path, .replaceable, before: .notDirectory)
+      add(path, .replaceable, before: .notDirectory, isDecisive: false)
     } else {
-      add(path, .ownership, before: Evaluator.ownership(now))
+      add(path, .ownership, before: Evaluator.ownership(now), isDecisive: false)
     }
   }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
     let observation = Observation(path: path, facet: facet)
     conditions.append(
-      Condition(observation, before: before, after: Evaluator.evaluate(observation, tree, digester)))
+      Condition(
+        observation, before: before, after: Evaluator.evaluate(observation, tree, digester), isDecisive: isDecisive))
   }
 
   /// Where the filesystem knows when a file came to be (statx(2), STATX_BTIME).

@@ -64,7 +64,9 @@ struct Placer {
   private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
     var result: [FilePath: Touched.Facets] = [:]
     for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
-      result[condition.observation.path, default: []].formUnion(RunRecorder.facets(condition.observation.facet))
+      let facets = condition.observation.facet == .entry && !condition.isDecisive
+        ? .made : RunRecorder.facets(condition.observation.facet)
+      result[condition.observation.path, default: []].formUnion(facets)
     }
     for observation in record.observations where observation.facet == .entry || observation.facet == .bytecode {
       result[observation.path, default: []].formUnion(.content)
@@ -81,6 +83,7 @@ struct Placer {
           recorder.replayObserves(observation, value: value)
         }
         for condition in record.conditions {
+          if condition.observation.isInside, !condition.isDecisive { continue }
           if condition.observation.isInside {
             recorder.replayObserves(condition.observation, value: condition.before)
           } else {
@@ -130,13 +133,12 @@ struct Placer {
       guard (present.type == .directory) == wasDirectory else { throw .invalid }
       try acting(caller) { () throws(Errno) in try parent.remove(name, directory: wasDirectory) }
     case .directory:
-      if present == nil {
+      if present?.type != .directory {
         try acting(caller) { () throws(Errno) in
+          if present != nil { try parent.remove(name) }
           try parent.makeDirectory(name, mode: output.permissions | 0o700)
         }
         try own(output, name, parent, caller)
-      } else if present?.type != .directory {
-        throw .notDirectory
       }
       if present?.permissions != output.permissions { permissionsLast.append((output.path, output.permissions)) }
     case .symlink(let target):
@@ -169,7 +171,8 @@ struct Placer {
     _ output: Output, _ digest: Digest, inPlace: Bool, _ name: FilePath, _ parent: FileDescriptor,
     _ present: FileStatus?, _ caller: Caller, _ time: Int64
   ) throws(Errno) {
-    if let present, BytecodeCache.isName(output.path), BytecodeCache.isChecked(output.path, present, in: tree) { return }
+    // One that Python goes on using is no worse than the recorded one, which may be for another time of the source.
+    if let present, BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return }
     let modified = output.modified ?? time
     if let present, present.type == .regular, present.permissions == output.permissions,
       digester.remembered(present) == digest, overlay.inode(for: present.key)?.writableHandles ?? 0 == 0,
@@ -233,11 +236,12 @@ struct Placer {
     _ name: FilePath, in parent: FileDescriptor, _ present: FileStatus?, _ caller: Caller,
     _ make: (FilePath) throws(Errno) -> Void
   ) throws(Errno) {
-    if present?.type == .directory { throw .isDirectory }
     let temporary = FilePath(".casher-\(String(UInt64.random(in: .min ... .max), radix: 36))")
     try acting(caller) { () throws(Errno) in
       do throws(Errno) {
         try make(temporary)
+        // What was in the directory has been removed before this, or the directory is not the one that was recorded.
+        if present?.type == .directory { try parent.remove(name, directory: true) }
         try parent.rename(temporary, to: parent, as: name)
       } catch {
         try? parent.remove(temporary)

@@ -37,6 +37,8 @@ private struct PathState {
   var mayExtend = false
   var changesAttributes = false
   var isNewInode = false
+  /// The run changed the file through another of its names.
+  var isChangedElsewhere = false
 }
 
 private struct RecordingBuilder {
@@ -60,6 +62,7 @@ private struct RecordingBuilder {
       guard touched.isObserved else { continue }
       let present = recorder.presentPath(of: touched.key)
       if let original = touched.path {
+        defer { if recorder.isChangedElsewhere(touched) { paths[original]?.isChangedElsewhere = true } }
         merge(original, touched, wasThere: true)
         if touched.isProduced, let present, present != original {
           merge(present, arrivalOf: touched)
@@ -120,9 +123,10 @@ private struct RecordingBuilder {
       if state.mayExtend { paths[path]?.facets.formUnion(isEmpty ? .probed : .content) }
     }
     for (path, state) in paths {
-      if state.isProduced { try condition(path, state) } else { try observe(path, state) }
+      if state.isProduced || state.isChangedElsewhere { try condition(path, state) } else { try observe(path, state) }
     }
     addListings()
+    addIdentities()
     linkOutputs()
     recording.outputs.append(contentsOf: recorder.outsideOutputs)
     recording.outputs.sort(by: Recording.placingOrder)
@@ -140,7 +144,7 @@ private struct RecordingBuilder {
     case .present(let status, let target):
       switch status.type {
       case .regular:
-        if let digest = state.digest { return (facet, .file(digest, Protection(status))) }
+        if let digest = state.digest { return (facet, .file(digest, Protection(status, countingLinks: true))) }
         if !state.facets.contains(.content), status.size > RunRecorder.stampThreshold {
           return (
             .stamp, .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
@@ -174,7 +178,7 @@ private struct RecordingBuilder {
 
   private mutating func condition(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
     if let attributes = state.attributes {
-      add(path, .attributes, before: attributes)
+      add(path, .attributes, before: attributes, isDecisive: true)
     }
     if state.facets.contains(.content) {
       let (facet, value) = try wholeState(path, state)
@@ -183,13 +187,21 @@ private struct RecordingBuilder {
     }
     if state.facets.contains(.probed) {
       let (facet, value) = try wholeState(path, state)
-      add(path, facet, before: value)
+      add(path, facet, before: value, isDecisive: true)
       return
     }
-    if state.facets.contains(.ownership) { add(path, .ownership, before: ownershipBefore(state)) }
-    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state)) }
+    if state.facets.contains(.made) {
+      let (facet, value) = try wholeState(path, state)
+      add(path, facet, before: value, isDecisive: false)
+    }
+    if state.facets.contains(.ownership) {
+      add(path, .ownership, before: ownershipBefore(state), isDecisive: false)
+    }
+    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state), isDecisive: false) }
     if state.facets.contains(.replaceable) {
-      add(path, .replaceable, before: state.before.status?.type == .directory ? .kind(.directory) : .notDirectory)
+      add(
+        path, .replaceable, before: state.before.status?.type == .directory ? .kind(.directory) : .notDirectory,
+        isDecisive: false)
     }
   }
 
@@ -199,15 +211,16 @@ private struct RecordingBuilder {
 
   private func kindBefore(_ state: PathState) -> Value { state.before.status.map { .kind($0.type) } ?? .absent }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
     let observation = Observation(path: path, facet: facet)
-    recording.conditions.append(Condition(observation, before: before, after: valueNow(observation)))
+    recording.conditions.append(
+      Condition(observation, before: before, after: valueNow(observation), isDecisive: isDecisive))
   }
 
   /// The value as the run left it; files that were captured are not read a second time.
   private func valueNow(_ observation: Observation) -> Value {
     if observation.facet == .entry, let (digest, status) = captured[observation.path] {
-      return .file(digest, Protection(status))
+      return .file(digest, Protection(status, countingLinks: true))
     }
     return Evaluator.evaluate(observation, recorder.tree, recorder.digester)
   }
@@ -224,16 +237,38 @@ private struct RecordingBuilder {
       if isOwn {
         let before: Value =
           listing.path == nil ? .absent : .listing(Evaluator.listingDigest(listing.entries, except: []))
-        add(path, .listing, before: before)
+        add(path, .listing, before: before, isDecisive: true)
       } else {
         let except = (produced[path] ?? []).sorted()
         recording.observations[Observation(path: path, facet: .listing, except: except)] =
           .listing(Evaluator.listingDigest(listing.entries, except: except))
         for name in except {
-          guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content, .kind])
+          guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content])
           else { continue }
-          add(path.appending(name), .kind, before: kindBefore(state))
+          add(path.appending(name), .kind, before: kindBefore(state), isDecisive: true)
         }
+      }
+    }
+  }
+
+  /// Which of the files with several names that the run looked at were one.
+  private mutating func addIdentities() {
+    var linked: [FilePath: InodeKey] = [:]
+    for (path, state) in paths {
+      if let status = state.before.status, status.type == .regular, status.links > 1 { linked[path] = status.key }
+    }
+    let names = linked.keys.sorted()
+    guard names.count > 1 else { return }
+    for (path, inode) in linked {
+      let others = names.filter { $0 != path }
+      let same = others.filter { linked[$0] == inode }.map { ($0, FileType.regular) }
+      let observation = Observation(path: path, facet: .identity, except: others)
+      let before = Value.listing(Evaluator.listingDigest(same, except: []))
+      if (paths[path]?.isProduced ?? false) || others.contains(where: { paths[$0]?.isProduced ?? false }) {
+        recording.conditions.append(
+          Condition(observation, before: before, after: valueNow(observation), isDecisive: true))
+      } else {
+        recording.observations[observation] = before
       }
     }
   }

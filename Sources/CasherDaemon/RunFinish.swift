@@ -12,7 +12,8 @@ struct RunFinish {
   let caller: Caller
   let run: Run
   let view: View
-  let weakKey: Digest
+  /// Where the result is stored: the last when it says where the mount is, else the first.
+  let weakKeys: [Digest]
   /// The file of what the command wrote to its streams.
   let spool: FileDescriptor
   let input: PipedInput
@@ -25,16 +26,50 @@ struct RunFinish {
   func finish(_ report: FinishReport) -> Result<Void, Uncacheable> {
     do throws(Uncacheable) {
       try check(report)
-      if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
-        throw .stillWriting(services.overlay.pathsOpenForWriting(in: view).first ?? FilePath([]))
-      }
-      let accesses = try outsideAccesses(report)
-      let recording = try record(accesses)
-      try store(recording, report)
+      try store(try recording(report), report)
       return .success(())
     } catch {
       if let parent = run.parent { spread(error, to: parent) }
       return .failure(error)
+    }
+  }
+
+  /// For `--check`: the lines to say and the exit status.
+  func compare(_ report: FinishReport, with check: Comparison?) -> ([String], UInt8) {
+    guard let check else {
+      return (["there is no recorded run with these inputs to compare with"], Comparison.nothingRecorded)
+    }
+    do throws(Uncacheable) {
+      let recording = try recording(report)
+      var blob: Digest?
+      do throws(Errno) { if !report.segments.isEmpty { blob = try SHA256.digest(of: spool).digest } } catch {
+        throw .storeFailed("\(error)")
+      }
+      let lines = check.differences(
+        recording.outputs, transcript: blob, segments: report.segments,
+        exitStatus: UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus)))
+      if lines.isEmpty { return (["the same as run \(check.name)"], Comparison.same) }
+      return (["differs from run \(check.name):"] + lines.map { "  \($0)" }, Comparison.different)
+    } catch {
+      return (["cannot be compared with run \(check.name): \(error.sentence)"], Comparison.different)
+    }
+  }
+
+  private func recording(_ report: FinishReport) throws(Uncacheable) -> Recording {
+    if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
+      throw .stillWriting(services.overlay.pathsOpenForWriting(in: view).first ?? FilePath([]))
+    }
+    return try record(try outsideAccesses(report))
+  }
+
+  /// The key to store under.
+  private func weakKey(_ recording: Recording) throws(Uncacheable) -> Digest {
+    guard let first = weakKeys.first, let last = weakKeys.last else { throw .storeFailed("the call has no key") }
+    if first == last { return first }
+    let relocation = Relocation(
+      tree: services.tree, mounts: [request.mount, services.configuration.directory])
+    do throws(Errno) { return try relocation.isBound(recording.outputs, transcript: spool) ? last : first } catch {
+      throw .storeFailed("an output cannot be searched for the mount's path: \(error)")
     }
   }
 
@@ -97,6 +132,7 @@ struct RunFinish {
     let pathSetBody = pathSet.encoded
     let pathSetDigest = SHA256.digest(of: pathSetBody)
     let consumed = try consumedInput(report)
+    let weakKey = try weakKey(recording)
     let relevant = EnvironmentPolicy.relevant(request.environment, request.options)
     do throws(StoreError) {
       var blob: Digest?

@@ -56,7 +56,7 @@ extension RunRecorder {
     case .ownership: .ownership
     case .kind: .kind
     case .replaceable: .replaceable
-    case .entry, .target, .listing, .bytecode, .attributes, .stamp: .probed
+    case .entry, .target, .listing, .bytecode, .attributes, .stamp, .identity: .probed
     }
   }
 

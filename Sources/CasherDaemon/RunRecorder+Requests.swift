@@ -9,6 +9,7 @@ extension RunRecorder {
   func lookedUp(_ name: FilePath, in directory: DirectoryReference, status: FileStatus?, by thread: Int32) {
     let touched = touch(directory, name, status: .some(status))
     if touched.isProduced { return }
+    if touched.isCheckedBytecode, !BytecodeCache.isPython(thread: thread) { touched.isCheckedBytecode = false }
     if status?.type == .directory {
       observe(touched, .probed)
       return
@@ -94,7 +95,10 @@ extension RunRecorder {
       observe(touched, exclusive ? .probed : .ownership)
       if exclusive { touched.isNewInode = true }
       if !exclusive, !truncates, !touched.isProduced { touched.mayExtend = true }
-    default:
+    case .directory:
+      observe(touched, .made)
+      touched.isNewInode = true
+    case .symlink, .link, .node:
       observe(touched, .probed)
       touched.isNewInode = true
     }

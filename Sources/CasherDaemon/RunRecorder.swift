@@ -141,7 +141,15 @@ final class RunRecorder {
 
   /// Notes that the run learned something of the state before; nothing when it made the present state itself.
   func observe(_ touched: Touched, _ facets: Touched.Facets) {
-    if !touched.isProduced { touched.facets.formUnion(facets) }
+    guard !touched.isProduced else { return }
+    // What was read of a file that the run had changed through another of its names is what the run put there.
+    touched.facets.formUnion(isChangedElsewhere(touched) && facets.contains(.content) ? .probed : facets)
+  }
+
+  /// Whether the run has changed the file through another of its names.
+  func isChangedElsewhere(_ touched: Touched) -> Bool {
+    guard !touched.isProduced, let status = touched.before.status, status.links > 1 else { return false }
+    return inodesBefore[status.key] != nil
   }
 
   /// Takes the content from before the run, now, because it is about to change or because the run has ended.

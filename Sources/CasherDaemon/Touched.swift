@@ -36,14 +36,16 @@ final class Touched {
     static let kind = Facets(rawValue: 8)
     /// Renamed onto.
     static let replaceable = Facets(rawValue: 16)
+    /// A directory was made: that nothing was there.
+    static let made = Facets(rawValue: 32)
   }
 
   let key: EntryKey
   /// The path before the run; nil in a directory that the run made itself.
   let path: FilePath?
   let before: Before
-  /// For a bytecode cache: whether Python's own check of it could be relied on.
-  let isCheckedBytecode: Bool
+  /// For a bytecode cache: whether Python's own check of it could be relied on, and Python alone looked at it.
+  var isCheckedBytecode: Bool
   /// The content before the run, once it had to be taken.
   var digest: Digest?
   /// The user's extended attributes before the run, when the run read them.

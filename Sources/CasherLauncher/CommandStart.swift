@@ -177,7 +177,7 @@ struct CommandStart {
       ends.append(pipe.reading)
       standard[0] = pipe.reading
       relay = StandardInputRelay(input, command: pipe.writing)
-    case .terminal, .file, .opaque: standard[0] = .standardInput
+    case .terminal, .file, .chance, .opaque: standard[0] = .standardInput
     }
     var outputs: [StreamRelay] = []
     for (number, target) in [(1, FileDescriptor.standardOutput), (2, FileDescriptor.standardError)]

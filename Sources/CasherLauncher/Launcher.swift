@@ -32,7 +32,8 @@ public enum Launcher {
     case .failure(let reason): return plain.run(because: reason.description)
     case .success(let location):
       do throws(Errno) {
-        let streams = try StandardStreams(withoutInput: invocation.withoutInput)
+        let streams = try StandardStreams(
+          withoutInput: invocation.withoutInput, environment: ProcessArguments.environment)
         let daemon = try DaemonConnection(to: location.answer.socket)
         return Session(invocation, at: location, environment: environment, streams: streams, daemon: daemon).run()
       } catch {

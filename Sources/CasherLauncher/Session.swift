@@ -95,7 +95,7 @@ final class Session {
     case .file(let offset):
       let moved = offset.addingReportingOverflow(Int64(clamping: count))
       if !moved.overflow { _ = try? FileDescriptor.standardInput.seek(to: moved.partialValue) }
-    case .closed, .null, .terminal, .opaque: break
+    case .closed, .null, .terminal, .chance, .opaque: break
     }
   }
 

@@ -13,6 +13,8 @@ struct StandardStreams {
     case file(offset: Int64)
     case pipe
     case socket
+    /// The terminal, /dev/null or empty pipe that a parallel make hands out by chance.
+    case chance
     /// Something whose content cannot be observed: a directory, a device, a file open for writing.
     case opaque
   }
@@ -24,7 +26,7 @@ struct StandardStreams {
   let isJoined: Bool
   let input: Input
 
-  init(withoutInput: Bool) throws(Errno) {
+  init(withoutInput: Bool, environment: [[UInt8]]) throws(Errno) {
     var closed: [Bool] = []
     for number in 0..<3 as Range<Int32> {
       let isClosed = !FileDescriptor(rawValue: number).isOpen
@@ -33,7 +35,7 @@ struct StandardStreams {
     }
     wasClosed = closed
     isJoined = !closed[1] && !closed[2] && StandardStreams.areJoined()
-    input = withoutInput ? .null : closed[0] ? .closed : StandardStreams.kindOfInput()
+    input = withoutInput ? .null : closed[0] ? .closed : StandardStreams.kindOfInput(environment)
   }
 
   private static func areJoined() -> Bool {
@@ -43,6 +45,16 @@ struct StandardStreams {
     // What has no offset is the same however often it was opened.
     guard outStatus.type == .regular else { return true }
     return out.isSameOpenFile(as: error) ?? (out.appends && error.appends)
+  }
+
+  private static func kindOfInput(_ environment: [[UInt8]]) -> Input {
+    let kind = kindOfInput()
+    switch kind {
+    case .terminal, .null, .pipe:
+      let isChance = MakeInput.isChance(.standardInput, isPipe: kind == .pipe, environment: environment)
+      return isChance ? .chance : kind
+    case .closed, .file, .socket, .chance, .opaque: return kind
+    }
   }
 
   private static func kindOfInput() -> Input {
@@ -65,7 +77,7 @@ struct StandardStreams {
   /// What the daemon is told of standard input.
   var observedInput: StandardInput {
     switch input {
-    case .closed, .null, .terminal, .opaque: .none
+    case .closed, .null, .terminal, .chance, .opaque: .none
     case .file(let offset): .file(offset: offset)
     case .pipe, .socket: .pipe
     }
@@ -79,6 +91,7 @@ struct StandardStreams {
       result.append(Invocation.piece("closed", Array("\(number)".utf8)))
     }
     if input == .terminal { result.append(Invocation.piece("stdin", Array("terminal".utf8))) }
+    if input == .chance { result.append(Invocation.piece("stdin", Array("chance".utf8))) }
     if input == .opaque { result.append(Invocation.piece("stdin", Array("unobservable".utf8))) }
     return result
   }

@@ -20,6 +20,8 @@ public enum Facet: UInt8, Sendable, Hashable, CaseIterable {
   case stamp
   /// As `entry`, of what a symlink in the last place leads to; how paths outside the mount are observed.
   case target
+  /// Which of the paths in `except` are further names of the same file.
+  case identity
 }
 
 /// Who owns a thing, and who may do what with it.
@@ -28,15 +30,20 @@ public struct Protection: Hashable, Sendable {
   public var permissions: UInt32
   public var user: UInt32
   public var group: UInt32
+  /// The number of names of a regular file, where it counts: several of them let a command see that two are one.
+  public var links: UInt32
 
-  public init(permissions: UInt32, user: UInt32, group: UInt32) {
+  public init(permissions: UInt32, user: UInt32, group: UInt32, links: UInt32 = 0) {
     self.permissions = permissions
     self.user = user
     self.group = group
+    self.links = links
   }
 
-  public init(_ status: FileStatus) {
-    self.init(permissions: status.permissions, user: status.owner, group: status.group)
+  public init(_ status: FileStatus, countingLinks: Bool = false) {
+    self.init(
+      permissions: status.permissions, user: status.owner, group: status.group,
+      links: countingLinks ? UInt32(clamping: status.links) : 0)
   }
 }
 
@@ -94,14 +101,34 @@ public struct Condition: Hashable, Sendable {
   public var observation: Observation
   public var before: Value
   public var after: Value
+  /// The run saw the state before and may have decided by it what to do. What it merely created, overwrote or removed
+  /// it would have created, overwritten or removed in either state.
+  public var isDecisive: Bool
 
-  public init(_ observation: Observation, before: Value, after: Value) {
+  public init(_ observation: Observation, before: Value, after: Value, isDecisive: Bool) {
     self.observation = observation
     self.before = before
     self.after = after
+    self.isDecisive = isDecisive
   }
+}
 
-  public func holds(now value: Value, strictly: Bool) -> Bool { value == before || (!strictly && value == after) }
+extension Condition {
+  /// Whether all conditions of a run hold together, given their present values in the same order.
+  ///
+  /// Either everything that the run may have decided by is as it was before: then it would do the same again. Or
+  /// everything is as the run left it. A mixture of the two is a state of which nothing is known: a command that makes
+  /// only what is missing would do something else there than it did in either.
+  public static func hold(_ conditions: [Condition], now values: [Value], strictly: Bool) -> Bool {
+    var isAsBefore = true
+    var isAsLeft = !strictly
+    for (condition, value) in zip(conditions, values) {
+      if value != condition.before, strictly || condition.isDecisive || value != condition.after { isAsBefore = false }
+      if value != condition.after { isAsLeft = false }
+      if !isAsBefore && !isAsLeft { return false }
+    }
+    return isAsBefore || isAsLeft
+  }
 }
 
 extension Observation: ByteCodable {
@@ -128,10 +155,12 @@ extension Condition: ByteCodable {
     encoder.put(observation)
     encoder.put(before)
     encoder.put(after)
+    encoder.put(isDecisive)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
-    self.init(try decoder.value(), before: try decoder.value(), after: try decoder.value())
+    self.init(
+      try decoder.value(), before: try decoder.value(), after: try decoder.value(), isDecisive: try decoder.bool())
   }
 }
 
@@ -147,10 +176,13 @@ extension Protection: ByteCodable {
     encoder.put(permissions)
     encoder.put(user)
     encoder.put(group)
+    encoder.put(links)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
-    self.init(permissions: try decoder.uint32(), user: try decoder.uint32(), group: try decoder.uint32())
+    self.init(
+      permissions: try decoder.uint32(), user: try decoder.uint32(), group: try decoder.uint32(),
+      links: try decoder.uint32())
   }
 }
 
@@ -244,5 +276,6 @@ extension Value: CustomStringConvertible {
 
   private func words(_ protection: Protection) -> String {
     "mode \(String(protection.permissions, radix: 8)) owner \(protection.user):\(protection.group)"
+      + (protection.links > 1 ? " with \(protection.links) links" : "")
   }
 }

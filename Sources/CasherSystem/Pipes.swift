@@ -52,8 +52,12 @@ extension FileDescriptor {
   }
 
   /// Whether both share one open file description, its offset and flags (kcmp(2)); nil when the kernel does not say.
-  public func isSameOpenFile(as other: FileDescriptor) -> Bool? {
-    switch casher_same_open_file(rawValue, other.rawValue) {
+  public func isSameOpenFile(as other: FileDescriptor) -> Bool? { isSameOpenFile(as: other, of: getpid()) }
+
+  /// Whether this and a descriptor of another process share one open file description (kcmp(2)); nil when the kernel
+  /// does not say.
+  public func isSameOpenFile(as other: FileDescriptor, of process: Int32) -> Bool? {
+    switch casher_same_open_file(rawValue, process, other.rawValue) {
     case 0: false
     case 1: true
     default: nil

@@ -41,6 +41,7 @@ enum RunJSON {
     case .attributes: "attributes"
     case .stamp: "stamp"
     case .target: "target"
+    case .identity: "identity"
     }
   }
 

@@ -100,6 +100,47 @@ struct ReplayTests {
     }
   }
 
+  @Test("Which of a parallel make's recipes gets its standard input makes no difference, redirecting it does")
+  func parallelMake() throws {
+    try withMount { place throws in
+      let recipe = "@acache -- sh -c 'test -p /dev/stdin; echo $@ $$?; [ $@ = a ] || sleep 0.1'"
+      try place.write("all: a b c\na b c:\n\t\(recipe)\n", to: "Makefile")
+      let first = try place.shell("make -j3 </dev/null")
+      #expect(first.status == 0)
+      #expect(try place.counts() == Counts(hits: 0, misses: 3))
+      // In another order, so that others get the standard input.
+      let second = try place.shell("make -j3 c b a </dev/null")
+      #expect(second.status == 0)
+      #expect(second.output.split(separator: "\n").sorted() == first.output.split(separator: "\n").sorted())
+      #expect(try place.counts() == Counts(hits: 3, misses: 3))
+      try place.write("all: a b c\na b c:\n\t\(recipe) </dev/null\n", to: "Makefile")
+      #expect(try place.shell("make -j3 </dev/null").output.split(separator: "\n").sorted() == ["a 1", "b 1", "c 1"])
+      #expect(try place.counts() == Counts(hits: 3, misses: 6))
+    }
+  }
+
+  @Test("A hit leaves Python's bytecode as a run would: kept when it fits the source, replaced when it does not")
+  func bytecode() throws {
+    try withMount { place throws in
+      let command = "/usr/bin/python3 main.py"
+      let look = "od -An -tu4 -j8 -N4 __pycache__/module.*.pyc"
+      try place.write("import module\nprint(module.value)\n", to: "main.py")
+      try place.write("value = 1\n", to: "module.py")
+      try place.shell("touch -d @1700000000 module.py")
+      #expect(try place.acache(command).output == "1\n")
+      #expect(try place.shell(look).output.contains("1700000000"))
+      try place.write("value = 2\n", to: "module.py")
+      try place.shell("touch -d @1700000001 module.py")
+      #expect(try place.acache(command).output == "2\n")
+      #expect(try place.shell(look).output.contains("1700000001"))
+      try place.write("value = 1\n", to: "module.py")
+      try place.shell("touch -d @1700000000 module.py")
+      #expect(try place.acache(command).output == "1\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+      #expect(try place.shell(look).output.contains("1700000000"))
+    }
+  }
+
   @Test("The environment is part of the key")
   func environment() throws {
     try withMount { place throws in

@@ -81,3 +81,5 @@ ssize_t casher_getxattr(const char *path, const char *name, void *value, size_t 
 int casher_setxattr(const char *path, const char *name, const void *value, size_t size);
 int casher_ptrace_probe(void);
 int casher_has_capabilities(int fd);
+// memmem(3): 1 when the bytes are found.
+int casher_memmem(const void *bytes, size_t size, const void *sought, size_t soughtSize);

@@ -73,8 +73,9 @@ int casher_child_signal(void);
 // waitpid(2) for any child without waiting, and for one with waiting for its end.
 int casher_wait_any(int *status);
 int casher_wait_for(pid_t child, int *status);
-// Whether both descriptors share one open file description (kcmp(2)): 1, 0, or -1 when the kernel does not say.
-int casher_same_open_file(int left, int right);
+// Whether a descriptor and one of another process share one open file description (kcmp(2)): 1, 0, or -1 when the kernel
+// does not say.
+int casher_same_open_file(int left, pid_t process, int right);
 // Waits for more than `known` bytes in a pipe, at most `timeout` milliseconds; 1 when it has no writer any more, else 0.
 int casher_await_growth(int fd, int known, int timeout, int *bytes);
 enum { CASHER_SPLICE_NONBLOCK = 2 };
