@@ -73,7 +73,7 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   }
 
   private func tryPassthrough() -> Bool {
-    guard context.pointee.has_passthrough != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
+    guard cfuse_has_passthrough(context) != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
       return false
     }
     defer { file.close() }

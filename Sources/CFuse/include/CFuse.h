@@ -14,15 +14,18 @@ struct cfuse_context {
   int wants_passthrough, wants_killpriv;
   // How many stacked filesystems lower may be made of: 1, or 2 when lower is itself stacked (overlayfs).
   uint32_t stack_depth;
-  // What the kernel granted; valid once is_initialized is set.
-  int has_passthrough, has_killpriv;
-  int is_initialized;
+  // Whether the kernel was told that passthrough will be used; see cfuse_has_passthrough.
+  int has_passthrough;
+  // INIT, while the connection is being negotiated: its number, what the kernel offered, whether it was answered.
   uint64_t init_unique;
   uint64_t offered;
+  int is_answered;
 };
 
 // Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
 int cfuse_install(struct fuse_session *session, int fd);
+// Whether files can be registered, as far as the negotiation goes. To be called when a request has been served.
+int cfuse_has_passthrough(struct cfuse_context *context);
 // Registers `fd`, which may be O_PATH, as a file that the kernel reads and writes by itself: its id, or -errno.
 int cfuse_backing_open(struct fuse_session *session, int fd);
 void cfuse_backing_close(struct fuse_session *session, int id);
