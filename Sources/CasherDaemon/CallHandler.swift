@@ -4,6 +4,7 @@ import CasherRecord
 import CasherStore
 import CasherSystem
 import Glibc
+import Synchronization
 
 /// What the daemon's calls share.
 struct Services: Sendable {
@@ -20,6 +21,19 @@ struct Services: Sendable {
   /// The device number that files in the mount show; nil until it is known.
   let mountDevice: UInt64?
   let log: DaemonLog
+  let attribution = Attribution()
+}
+
+/// How requests are told to be a run's: by its view, or, since a command could not have one, by its processes.
+final class Attribution: Sendable {
+  private let reason = Mutex<String?>(nil)
+
+  func note(_ reason: String) { self.reason.withLock { $0 = reason } }
+
+  /// For `casherfs status`.
+  var description: String {
+    reason.withLock { $0.map { "by process, as a view of its own was refused to a command: \($0)" } ?? "by view" }
+  }
 }
 
 /// One call of acache, from its first message to its answer. Lives on a thread of its own.
@@ -43,7 +57,9 @@ struct CallHandler {
     self.connection = connection
     self.request = request
     self.caller = caller
-    parent = request.parentView.isEmpty ? nil : services.runs.run(token: request.parentView)
+    parent =
+      request.parentView.isEmpty
+      ? services.runs.run(ofProcess: caller.process) : services.runs.run(token: request.parentView)
     var bound = request
     bound.options.relocatable = false
     let key = WeakKey.make(request, caller: caller, input: inputDigest)
@@ -202,7 +218,8 @@ struct CallHandler {
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory, "/proc", "/sys", "/dev"], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
-    services.log.write("run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
+    services.log.write(
+      "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,
@@ -236,6 +253,15 @@ struct CallHandler {
     connection.send(.recorded(uncacheable: reason, lines: []))
   }
 
+  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they
+  /// have been forgotten when the time has passed for which it may believe them.
+  private func goWithoutView(_ run: Run, _ reason: String) {
+    services.attribution.note(reason)
+    services.runs.attribute(run, toDescendantsOf: caller.process)
+    var pause = timespec(tv_sec: Int(services.configuration.timeout) + 1, tv_nsec: 0)
+    nanosleep(&pause, nil)
+  }
+
   /// Follows the call while its command runs; nil when acache died.
   private func follow(_ run: Run) -> (FinishReport, Int32?)? {
     var process: Int32?
@@ -243,6 +269,9 @@ struct CallHandler {
       for descriptor in descriptors { descriptor.close() }
       switch message {
       case .started(let started): process = started
+      case .withoutView(let reason):
+        goWithoutView(run, reason)
+        connection.send(.proceed)
       case .input(let bytes, _): input.take(bytes)
       case .traced(let root, let accesses, let obstacles): run.trace.deliver(accesses, obstacles, of: root)
       case .finished(let report): return (report, process)

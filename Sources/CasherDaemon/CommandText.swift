@@ -4,7 +4,9 @@ enum CommandText {
 
   static func make(_ arguments: [[UInt8]]) -> String {
     arguments.map { argument in
-      if !argument.isEmpty, argument.allSatisfy({ plain.contains($0) }) { return String(decoding: argument, as: UTF8.self) }
+      if !argument.isEmpty, argument.allSatisfy({ plain.contains($0) }) {
+        return String(decoding: argument, as: UTF8.self)
+      }
       let text = String(decoding: argument, as: UTF8.self)
       return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
     }.joined(separator: " ")

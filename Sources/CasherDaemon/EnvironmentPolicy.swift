@@ -44,7 +44,8 @@ public enum EnvironmentPolicy {
     guard name == "MAKEFLAGS" || name == "MFLAGS" else { return value }
     let words = value.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: true)
     let kept = words.filter { word in
-      !word.starts(with: "--jobserver".utf8) && !word.starts(with: "-j".utf8) && !word.elementsEqual("--sync-output".utf8)
+      !word.starts(with: "--jobserver".utf8) && !word.starts(with: "-j".utf8)
+        && !word.elementsEqual("--sync-output".utf8)
     }
     return Array(kept.joined(separator: [UInt8(ascii: " ")]))
   }

@@ -69,7 +69,9 @@ struct Evaluator {
       }
       return .listing(listingDigest(same, except: []))
     case .stamp:
-      guard let status = try tree.status(of: path) else { return .absent }
+      guard let status = try path.isAbsolute ? tree.targetStatus(of: path) : tree.status(of: path) else {
+        return .absent
+      }
       guard status.type == .regular else { return try entry(path, status, tree, digester, following: false) }
       return .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
     }

@@ -17,7 +17,9 @@ enum ExtendedAttributes {
 
   /// As bytes to digest; empty when there is nothing at `path` or it is a symlink, which can have none.
   static func encodedUserAttributes(of path: FilePath, in tree: Tree) throws(Errno) -> [UInt8] {
-    guard let status = try tree.status(of: path), status.type == .regular || status.type == .directory else { return [] }
+    guard let status = try tree.status(of: path), status.type == .regular || status.type == .directory else {
+      return []
+    }
     let descriptor = try tree.open(path)
     defer { descriptor.close() }
     var encoder = ByteEncoder()

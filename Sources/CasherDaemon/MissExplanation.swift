@@ -97,7 +97,8 @@ struct MissExplanation {
         }
       }
       if record.arguments == request.arguments, sameProgram == nil {
-        sameProgram = "this command has run in another directory only, \(record.directory.isEmpty ? "." : "\(record.directory)")"
+        sameProgram =
+          "this command has run in another directory only, \(record.directory.isEmpty ? "." : "\(record.directory)")"
       } else if record.arguments.first == request.arguments.first, sameProgram == nil {
         sameProgram = argumentDifference(record.arguments)
       }

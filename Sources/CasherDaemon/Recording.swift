@@ -11,13 +11,13 @@ struct Recording {
   /// Brings what the recorder has seen into this form; captures the content of outputs into the store.
   ///
   /// Throws what forbids storing the run. To be called when the run has no writable handle left, under its lock.
-  static func make(from recorder: RunRecorder, store: Store) throws(Uncacheable) -> Recording {
+  static func make(from recorder: RunRecorder, store: Store, withTimes: Bool) throws(Uncacheable) -> Recording {
     recorder.settleAll()
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
     if let obstacle = recorder.obstacles.first { throw obstacle }
-    var builder = RecordingBuilder(recorder: recorder, store: store)
+    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes)
     builder.gather()
     try builder.build()
     return builder.recording
@@ -44,15 +44,18 @@ private struct PathState {
 private struct RecordingBuilder {
   let recorder: RunRecorder
   let store: Store
+  /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
+  let withTimes: Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
   private var statuses: [FilePath: FileStatus?] = [:]
 
-  init(recorder: RunRecorder, store: Store) {
+  init(recorder: RunRecorder, store: Store, withTimes: Bool) {
     self.recorder = recorder
     self.store = store
+    self.withTimes = withTimes
   }
 
   // MARK: by path
@@ -165,6 +168,10 @@ private struct RecordingBuilder {
     if !state.facets.isDisjoint(with: [.probed, .content]) {
       let (facet, value) = try wholeState(path, state)
       recording.observations[Observation(path: path, facet: facet)] = value
+      if withTimes, let status = state.before.status, status.type == .regular {
+        recording.observations[Observation(path: path, facet: .stamp)] =
+          .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
+      }
       return
     }
     // An operation that was tried and failed.
@@ -356,7 +363,9 @@ private struct RecordingBuilder {
   private mutating func linkOutputs() {
     var first: [InodeKey: FilePath] = [:]
     for (path, state) in paths.sorted(by: { $0.key < $1.key }) where !state.isProduced {
-      if let status = state.before.status, status.type == .regular, first[status.key] == nil { first[status.key] = path }
+      if let status = state.before.status, status.type == .regular, first[status.key] == nil {
+        first[status.key] = path
+      }
     }
     for index in recording.outputs.indices {
       let output = recording.outputs[index]

@@ -56,10 +56,28 @@ struct RunFinish {
   }
 
   private func recording(_ report: FinishReport) throws(Uncacheable) -> Recording {
-    if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
+    if run.rootProcess != 0 {
+      try waitForOwnWriters()
+    } else if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
       throw .stillWriting(services.overlay.pathsOpenForWriting(in: view).first ?? FilePath([]))
     }
     return try record(try outsideAccesses(report))
+  }
+
+  /// In the main view everyone's handles are together: waits for those on what the run has made.
+  private func waitForOwnWriters() throws(Uncacheable) {
+    let deadline = Clock.monotonic() &+ RunFinish.releaseTimeout
+    while true {
+      let open = services.overlay.pathsOpenForWriting(in: services.overlay.mainView)
+      let own = run.withRecorder { recorder in
+        let produced = Set(recorder.entries.values.filter(\.isProduced).compactMap { recorder.presentPath(of: $0.key) })
+        return open.first { produced.contains($0) }
+      }
+      guard let own else { return }
+      if Clock.monotonic() >= deadline { throw .stillWriting(own) }
+      var pause = timespec(tv_sec: 0, tv_nsec: 2_000_000)
+      nanosleep(&pause, nil)
+    }
   }
 
   /// The key to store under.
@@ -111,11 +129,12 @@ struct RunFinish {
   private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
     var outside = OutsideRecording(
       tree: services.tree, digester: services.digester, store: services.store, started: run.started,
-      mountDevice: services.mountDevice, policy: request.options.outsideWrites)
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes)
     try outside.add(accesses)
     let store = services.store
+    let withTimes = request.options.observeTimes
     let result: Result<Recording, Uncacheable> = run.withRecorder { recorder in
-      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store)) } catch {
+      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store, withTimes: withTimes)) } catch {
         return .failure(error)
       }
     }

@@ -13,6 +13,8 @@ final class Run: Sendable {
   let user: UInt32
   let trace: TraceExchange
   private let recorder: Monitor<RunRecorder>
+  /// The acache whose descendants are the run's processes, when the run has no view of its own; 0 when it has.
+  private let root = Atomic<Int32>(0)
 
   init(
     id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
@@ -27,6 +29,13 @@ final class Run: Sendable {
     started = Clock.now()
     self.recorder = Monitor(recorder)
   }
+
+  /// False when it was known by its processes already.
+  fileprivate func attribute(toDescendantsOf process: Int32) -> Bool {
+    root.exchange(process, ordering: .sequentiallyConsistent) == 0
+  }
+
+  var rootProcess: Int32 { root.load(ordering: .relaxed) }
 
   func withRecorder<Result>(_ body: (RunRecorder) -> Result) -> Result {
     recorder.withLock { recorder in body(recorder) }
@@ -47,6 +56,7 @@ final class Run: Sendable {
 final class RunTable: Recorder {
   private let runs = Mutex<[Run]>([])
   private let count = Atomic<Int>(0)
+  private let attributed = Atomic<Int>(0)
   private let answer: @Sendable (Node) -> [UInt8]
 
   init(answer: @escaping @Sendable (Node) -> [UInt8]) { self.answer = answer }
@@ -62,16 +72,44 @@ final class RunTable: Recorder {
       runs.remove(at: index)
       return true
     }
-    if removed { count.subtract(1, ordering: .sequentiallyConsistent) }
+    guard removed else { return }
+    count.subtract(1, ordering: .sequentiallyConsistent)
+    if run.rootProcess != 0 { attributed.subtract(1, ordering: .sequentiallyConsistent) }
   }
 
   var inFlight: [Run] { runs.withLock { $0 } }
+
+  /// The run is known by its processes from now on: those that descend from this one.
+  func attribute(_ run: Run, toDescendantsOf process: Int32) {
+    if run.attribute(toDescendantsOf: process) { attributed.add(1, ordering: .sequentiallyConsistent) }
+  }
+
+  /// The innermost run without a view that the process or thread belongs to.
+  func run(ofProcess process: Int32) -> Run? {
+    guard observesMainView, process > 0 else { return nil }
+    let runs = inFlight.filter { $0.rootProcess != 0 }
+    var current = process
+    for _ in 0..<RunTable.deepestAncestry {
+      guard let entry = ProcessEntry(of: current) else { return nil }
+      if let run = runs.last(where: { $0.rootProcess == entry.parent }) { return run }
+      current = entry.parent
+      if current <= 1 { return nil }
+    }
+    return nil
+  }
+
+  private static let deepestAncestry = 256
+
+  var observesMainView: Bool { attributed.load(ordering: .relaxed) > 0 }
 
   func run(token: FilePath) -> Run? { runs.withLock { $0.first { $0.token == token } } }
 
   // MARK: dispatch
 
-  private func own(_ actor: Actor) -> Run? { actor.view.attachment as? Run }
+  private func own(_ actor: Actor) -> Run? {
+    if actor.view.isMain, observesMainView { return run(ofProcess: actor.thread) }
+    return actor.view.attachment as? Run
+  }
 
   /// Calls `body` for the run that acts and every run around it.
   private func observe(_ actor: Actor, _ body: (RunRecorder) -> Void) {
@@ -128,7 +166,8 @@ final class RunTable: Recorder {
       foreign: { $0.changesElsewhere(name, in: .node(directory)) })
   }
 
-  func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor) {
+  func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor)
+  {
     observe(actor) { $0.didMake(kind, name, in: .node(directory), inode: node.inode.key, by: actor.thread) }
   }
 

@@ -32,7 +32,7 @@ struct Server: Sendable {
   private static func converse(_ connection: Connection, _ services: Services) {
     defer { connection.close() }
     // The mount's owner and root; the store belongs to the owner alone.
-    guard let peer = try? connection.peer(), peer.user == geteuid() || peer.user == 0 || geteuid() == 0 else {
+    guard let peer = try? connection.peer(), peer.user == geteuid() || peer.user == 0 else {
       connection.send(.plain("the mount belongs to another user"))
       return
     }
@@ -74,9 +74,14 @@ struct ControlHandler {
       }
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
-      return services.overlay.unmount()
-        ? .answer(lines: [], status: 0)
-        : .answer(lines: ["\(services.configuration.directory) is in use: leave it and end the programs that have files open in it"], status: 1)
+      // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
+      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000), services.overlay.unmount() {
+        return .answer(lines: [], status: 0)
+      }
+      let running = services.runs.inFlight.map { CommandText.make($0.command) }
+      return .answer(
+        lines: ["\(services.configuration.directory) is in use: leave it and end the programs that use it"]
+          + running.map { "running: \($0)" }, status: 1)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
   }
@@ -88,6 +93,7 @@ struct ControlHandler {
       "store=\(services.store.directory)",
       "process=\(getpid())",
       "passthrough=\(overlay.usesPassthrough)",
+      "attribution=\(services.attribution.description)",
       "runs=\(services.runs.inFlight.count)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }

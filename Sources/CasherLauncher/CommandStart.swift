@@ -69,7 +69,9 @@ struct CommandStart {
             run: run, trace: attempt.trace, input: inputRelay, obstacles: obstacles, candidates: attempt.candidates))
       case .noView(let error):
         view = nil
-        obstacles.append(.storeFailed("no view of its own for the command (\(error))"))
+        if daemon?.agreeToGoWithoutView("\(error)") != true {
+          obstacles.append(.storeFailed("no view of its own for the command (\(error))"))
+        }
       case .noTracer(let error):
         tracer = nil
         let reason = error.map { "strace cannot be started (\($0))" } ?? "strace ended at once"

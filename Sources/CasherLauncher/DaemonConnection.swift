@@ -19,6 +19,17 @@ final class DaemonConnection {
     }
   }
 
+  /// Tells the daemon that the command cannot have a view of its own, and waits until it is ready to know the command
+  /// by its processes; false when it will not be.
+  func agreeToGoWithoutView(_ reason: String) -> Bool {
+    send(.withoutView(reason: reason))
+    while let (message, descriptors) = receive() {
+      for descriptor in descriptors { descriptor.close() }
+      if case .proceed = message { return true }
+    }
+    return false
+  }
+
   /// The next message and its descriptors, which are the caller's; nil when there is no daemon any more.
   func receive() -> (message: DaemonMessage, descriptors: [FileDescriptor])? {
     guard failure == nil else { return nil }

@@ -49,7 +49,7 @@ final class Session {
       case .answer(let lines, let status):
         for line in lines { Console.print(line + "\n", on: .standardOutput) }
         return Int32(status)
-      case .traceWanted, .recorded:
+      case .traceWanted, .recorded, .proceed:
         return runPlainly("the daemon does not answer as it should")
       }
       for descriptor in descriptors { descriptor.close() }

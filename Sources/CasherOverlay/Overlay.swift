@@ -263,6 +263,20 @@ public final class Overlay: Sendable {
     }
   }
 
+  /// Whether processes may still be in a view other than the main one. They keep the filesystem alive in mount
+  /// namespaces of their own, where an unmount does not reach it. Waits, at most `timeoutNanoseconds`, for what is
+  /// under way: the kernel forgets a view some time after its last process has ended.
+  public func hasUsedViews(timeoutNanoseconds: Int64) -> Bool {
+    let deadline = Clock.monotonic() &+ timeoutNanoseconds
+    while true {
+      if table.nodes(of: rootInode, except: mainView).isEmpty { return false }
+      if Clock.monotonic() >= deadline { return true }
+      flushNotifications()
+      var pause = timespec(tv_sec: 0, tv_nsec: 5_000_000)
+      nanosleep(&pause, nil)
+    }
+  }
+
   var allViews: [View] { views.withLock { Array($0.values) } }
 
   /// Waits until nothing is open for writing in the view, as the last close is told to the overlay later; false when

@@ -60,6 +60,10 @@ public protocol Recorder: AnyObject, Sendable {
   /// Whether no run is in flight: then the overlay makes no calls at all.
   var isIdle: Bool { get }
 
+  /// Whether runs without a view of their own are in flight: then the main view is recorded like one, and the kernel
+  /// keeps no names of it.
+  var observesMainView: Bool { get }
+
   /// LOOKUP. `found` is nil when there is nothing of that name.
   func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor)
   /// The first READDIR on an open directory.

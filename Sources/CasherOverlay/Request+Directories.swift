@@ -53,7 +53,7 @@ extension Request {
     var found: Node?
     var parameters = fuse_entry_param()
     parameters.attr = status
-    if !node.view.isRecorded, !entry.isDot, let child = try? find(entry.name, in: node) {
+    if !overlay.isRecorded(node.view), !entry.isDot, let child = try? find(entry.name, in: node) {
       parameters = overlay.entry(child.node, child.status)
       found = child.node
     }

@@ -43,7 +43,7 @@ extension Request {
         FilePath(cString: name), in: directory, found: found?.node, status: found?.status, by: actor(directory.view))
     }
     if let found { return reply(found.node, found.status) }
-    guard !directory.view.isRecorded, overlay.configuration.timeout > 0 else { throw .noSuchFile }
+    guard !overlay.isRecorded(directory.view), overlay.configuration.timeout > 0 else { throw .noSuchFile }
     // Node id 0: the kernel may remember for a while that nothing is there.
     var entry = fuse_entry_param()
     entry.entry_timeout = overlay.configuration.timeout

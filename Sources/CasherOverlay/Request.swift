@@ -40,7 +40,7 @@ struct Request {
 
   /// The recorder, when it is to be told of what is looked at in the view.
   func lookRecorder(_ view: View) -> (any Recorder)? {
-    view.isRecorded && !overlay.recorder.isIdle ? overlay.recorder : nil
+    overlay.isRecorded(view) && !overlay.recorder.isIdle ? overlay.recorder : nil
   }
 
   /// Does something as the user who asks, so that what is made belongs to that user. The kernel has checked the
@@ -90,10 +90,13 @@ extension Overlay {
 
   func entryTimeout(_ node: Node) -> Double {
     if node.inode.role != .ordinary { return Overlay.forEver }
-    if !node.view.isRecorded { return configuration.timeout }
+    if !node.view.isRecorded { return recorder.observesMainView ? 0 : configuration.timeout }
     // Each use of a file's name in a recorded view has to be seen; of a directory's the first is enough.
     return node.isDirectory ? Overlay.forEver : 0
   }
+
+  /// Whether what is looked at in the view is to be told.
+  func isRecorded(_ view: View) -> Bool { view.isRecorded || recorder.observesMainView }
 
   func attributeTimeout(_ node: Node) -> Double {
     node.view.isRecorded && node.isDirectory ? Overlay.forEver : configuration.timeout

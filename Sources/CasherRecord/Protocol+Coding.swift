@@ -60,7 +60,8 @@ extension CallOptions: ByteCodable {
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
     self.init()
     for flag in CallOptions.flags { self[keyPath: flag] = try decoder.bool() }
-    guard let writes = OutsideWrites(rawValue: try decoder.byte()), let policy = OutsidePolicy(rawValue: try decoder.byte())
+    guard let writes = OutsideWrites(rawValue: try decoder.byte()),
+      let policy = OutsidePolicy(rawValue: try decoder.byte())
     else { throw DecodingFailure("unknown policy for paths outside the mount") }
     outsideWrites = writes
     outside = policy
@@ -187,6 +188,9 @@ extension CallerMessage: ByteCodable {
     case .control(let request):
       encoder.put(6 as UInt8)
       encoder.put(request)
+    case .withoutView(let reason):
+      encoder.put(7 as UInt8)
+      encoder.put(reason)
     }
   }
 
@@ -198,6 +202,7 @@ extension CallerMessage: ByteCodable {
     case 4: self = .traced(process: try decoder.int32(), accesses: try decoder.list(), obstacles: try decoder.list())
     case 5: self = .finished(try decoder.value())
     case 6: self = .control(try decoder.string())
+    case 7: self = .withoutView(reason: try decoder.string())
     default: throw DecodingFailure("unknown message")
     }
   }
@@ -229,11 +234,13 @@ extension DaemonMessage: ByteCodable {
       encoder.put(7 as UInt8)
       encoder.put(each: lines) { $0.put($1) }
       encoder.put(status)
+    case .proceed: encoder.put(8 as UInt8)
     }
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
     switch try decoder.byte() {
+    case 8: self = .proceed
     case 1: self = .hit(try decoder.value())
     case 2: self = .run(try decoder.value())
     case 3: self = .plain(try decoder.string())

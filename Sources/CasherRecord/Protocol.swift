@@ -13,6 +13,8 @@ import CasherSystem
 ///     ◀─────────────────────────────── hit     (with the transcript's descriptor when it is not inline)  end
 ///     ◀─────────────────────────────── plain   (run it without caching, say why)                         end
 ///     ◀─────────────────────────────── run     (run it in a view, with a spool for its streams)
+///     withoutView ────────────────────▶        (no namespace to be had: know the command by its processes)
+///     ◀──────────────────────── proceed
 ///     started ────────────────────────▶        (the command's process id)
 ///     ◀───────────────────── traceWanted       (a nested call's accesses are in this call's trace)
 ///     traced ─────────────────────────▶
@@ -202,6 +204,9 @@ public enum CallerMessage: Hashable, Sendable {
   /// Bytes from the pipe on stdin, in order; `isEnd` when nothing follows.
   case input([UInt8], isEnd: Bool)
   case started(process: Int32)
+  /// The command cannot have a view of its own, for this reason: its requests have to be told by their processes, which
+  /// descend from acache. It starts after `.proceed`.
+  case withoutView(reason: String)
   case traced(process: Int32, accesses: [OutsideAccess], obstacles: [Uncacheable])
   case finished(FinishReport)
   /// From casherfs: a request about the mount, answered by `.answer`.
@@ -222,4 +227,6 @@ public enum DaemonMessage: Hashable, Sendable {
   case recorded(uncacheable: Uncacheable?, lines: [String])
   /// For `--explain` in a dry run, `--check` and control requests: lines to print and an exit status.
   case answer(lines: [String], status: UInt8)
+  /// The command may start in the main view.
+  case proceed
 }

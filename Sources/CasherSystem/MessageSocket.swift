@@ -65,7 +65,9 @@ public struct MessageSocket: Sendable {
     message.append(contentsOf: bytes)
     let numbers = descriptors.map(\.rawValue)
     var sent = try check("sendmsg") {
-      message.withUnsafeBytes { casher_send_with_fds(descriptor.rawValue, $0.baseAddress, $0.count, numbers, Int32(numbers.count)) }
+      message.withUnsafeBytes {
+        casher_send_with_fds(descriptor.rawValue, $0.baseAddress, $0.count, numbers, Int32(numbers.count))
+      }
     }
     while sent < message.count {
       let from = sent
@@ -105,7 +107,8 @@ public struct MessageSocket: Sendable {
       let from = filled
       let size = try check("recvmsg") {
         buffer.withUnsafeMutableBytes {
-          casher_receive_with_fds(descriptor.rawValue, $0.baseAddress?.advanced(by: from), $0.count - from, &numbers, &count)
+          casher_receive_with_fds(
+            descriptor.rawValue, $0.baseAddress?.advanced(by: from), $0.count - from, &numbers, &count)
         }
       }
       descriptors += numbers.prefix(Int(count)).map { FileDescriptor(rawValue: $0) }

@@ -37,6 +37,8 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
       throw Failure(.failure, "\(directory) was mounted by another user; only that user and root can unmount it.")
     }
     if error == Errno(rawValue: EBUSY) { throw busy(directory) }
+    // Its filesystem may be gone before the daemon has answered, and the daemon with it.
+    if try !MountedDirectory.all().contains(directory) { return .success }
     // The daemon does not answer any more: the kernel alone is left to be told.
     try detach(directory, lazily: false)
   }

@@ -8,6 +8,8 @@ final class CallLog: Recorder {
   private let lines = Mutex<[String]>([])
   private let idle = Atomic<Bool>(false)
 
+  var observesMainView: Bool { false }
+
   var isIdle: Bool {
     get { idle.load(ordering: .relaxed) }
     set { idle.store(newValue, ordering: .relaxed) }
