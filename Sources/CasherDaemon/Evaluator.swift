@@ -65,7 +65,9 @@ struct Evaluator {
       guard let status = try tree.status(of: path) else { return .absent }
       var same: [(FilePath, FileType)] = []
       for other in observation.except {
-        if let otherStatus = try tree.status(of: other), otherStatus.key == status.key { same.append((other, .regular)) }
+        if let otherStatus = try tree.status(of: other), otherStatus.key == status.key {
+          same.append((other, .regular))
+        }
       }
       return .listing(listingDigest(same, except: []))
     case .stamp:

@@ -64,7 +64,8 @@ struct Placer {
   private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
     var result: [FilePath: Touched.Facets] = [:]
     for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
-      let facets = condition.observation.facet == .entry && !condition.isDecisive
+      let facets =
+        condition.observation.facet == .entry && !condition.isDecisive
         ? .made : RunRecorder.facets(condition.observation.facet)
       result[condition.observation.path, default: []].formUnion(facets)
     }
