@@ -203,7 +203,7 @@ private struct RecordingBuilder {
 
   private mutating func condition(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
     if let attributes = state.attributes {
-      add(path, .attributes, before: attributes, isDecisive: true)
+      add(path, .attributes, before: attributes, role: .decisive)
     }
     if state.facets.contains(.content) {
       let (facet, value) = try wholeState(path, state)
@@ -212,21 +212,22 @@ private struct RecordingBuilder {
     }
     if state.facets.contains(.probed) {
       let (facet, value) = try wholeState(path, state)
-      add(path, facet, before: value, isDecisive: true)
+      add(path, facet, before: value, role: .decisive)
       return
     }
     if state.facets.contains(.made) {
       let (facet, value) = try wholeState(path, state)
-      add(path, facet, before: value, isDecisive: false)
+      add(path, facet, before: value, role: .free)
     }
     if state.facets.contains(.ownership) {
-      add(path, .ownership, before: ownershipBefore(state), isDecisive: false)
+      add(path, .ownership, before: ownershipBefore(state), role: .free)
     }
-    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state), isDecisive: false) }
+    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state), role: .free) }
+    add(path, BytecodeCache.isName(path) && state.isCheckedBytecode ? .bytecode : .entry, before: .absent, role: .left)
     if state.facets.contains(.replaceable) {
       add(
         path, .replaceable, before: state.before.status?.type == .directory ? .kind(.directory) : .notDirectory,
-        isDecisive: false)
+        role: .free)
     }
   }
 
@@ -236,10 +237,10 @@ private struct RecordingBuilder {
 
   private func kindBefore(_ state: PathState) -> Value { state.before.status.map { .kind($0.type) } ?? .absent }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, role: Condition.Role) {
     let observation = Observation(path: path, facet: facet)
     recording.conditions.append(
-      Condition(observation, before: before, after: valueNow(observation), isDecisive: isDecisive))
+      Condition(observation, before: before, after: valueNow(observation), role: role))
   }
 
   /// The value as the run left it; files that were captured are not read a second time.
@@ -262,7 +263,7 @@ private struct RecordingBuilder {
       if isOwn {
         let before: Value =
           listing.path == nil ? .absent : .listing(Evaluator.listingDigest(listing.entries, except: []))
-        add(path, .listing, before: before, isDecisive: true)
+        add(path, .listing, before: before, role: .decisive)
       } else {
         let hidden = listing.entries.map(\.0).filter { ignores(path.appending($0)) }
         let except = Set((produced[path] ?? []) + hidden).sorted()
@@ -271,7 +272,7 @@ private struct RecordingBuilder {
         for name in except {
           guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content])
           else { continue }
-          add(path.appending(name), .kind, before: kindBefore(state), isDecisive: true)
+          add(path.appending(name), .kind, before: kindBefore(state), role: .decisive)
         }
       }
     }
@@ -292,7 +293,7 @@ private struct RecordingBuilder {
       let before = Value.listing(Evaluator.listingDigest(same, except: []))
       if (paths[path]?.isProduced ?? false) || others.contains(where: { paths[$0]?.isProduced ?? false }) {
         recording.conditions.append(
-          Condition(observation, before: before, after: valueNow(observation), isDecisive: true))
+          Condition(observation, before: before, after: valueNow(observation), role: .decisive))
       } else {
         recording.observations[observation] = before
       }
