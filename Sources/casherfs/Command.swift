@@ -39,7 +39,7 @@ struct Command: Sendable {
   let run: @Sendable (Arguments) throws(Failure) -> ExitCode
 
   /// Every subcommand, in the order in which they are listed.
-  static let all: [Command] = [.mount, .unmount, .status, .stats, .log, .show, .evict]
+  static let all: [Command] = [.mount, .unmount, .status, .stats, .log, .show, .evict, .verify]
 }
 
 /// A command line after it has been taken apart.
