@@ -20,6 +20,8 @@ struct OutsideRecording {
   let policy: CallOptions.OutsideWrites
   /// Whether modification times are inputs (`--mtime`).
   let withTimes: Bool
+  /// Paths that are neither inputs nor outputs.
+  let ignores: (FilePath) -> Bool
 
   private(set) var observations: [Observation: Value] = [:]
   private(set) var conditions: [Condition] = []
@@ -27,7 +29,7 @@ struct OutsideRecording {
 
   init(
     tree: Tree, digester: FileDigester, store: Store, started: Int64, mountDevice: UInt64?,
-    policy: CallOptions.OutsideWrites, withTimes: Bool
+    policy: CallOptions.OutsideWrites, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
   ) {
     self.tree = tree
     self.digester = digester
@@ -36,6 +38,7 @@ struct OutsideRecording {
     self.mountDevice = mountDevice
     self.policy = policy
     self.withTimes = withTimes
+    self.ignores = ignores
   }
 
   mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
@@ -43,7 +46,7 @@ struct OutsideRecording {
     for access in accesses where !access.produced.isEmpty {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
     }
-    for access in accesses {
+    for access in accesses where !ignores(access.path) {
       if access.produced.isEmpty || policy == .ignore {
         try observe(access, ownNames: ownNames[access.path] ?? [])
       } else {

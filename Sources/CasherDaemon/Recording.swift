@@ -12,17 +12,28 @@ struct Recording {
   ///
   /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
   /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
-  static func make(from recorder: RunRecorder, store: Store, withTimes: Bool) throws(Uncacheable) -> Recording {
+  static func make(
+    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
+  ) throws(Uncacheable) -> Recording {
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
-    if let obstacle = recorder.obstacles.first { throw obstacle }
-    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes)
+    try check(recorder, ignores)
+    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes, ignores: ignores)
     builder.gather()
     try builder.build()
     // Another hand may have changed an input or an output while these were read.
-    if let obstacle = recorder.obstacles.first { throw obstacle }
+    try check(recorder, ignores)
     return builder.recording
+  }
+
+  private static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
+    let obstacle = recorder.obstacles.first { obstacle in
+      if case .inputChanged(let path) = obstacle { return !ignores(path) }
+      if case .inputUnreadable(let path, _) = obstacle { return !ignores(path) }
+      return true
+    }
+    if let obstacle { throw obstacle }
   }
 }
 
@@ -48,23 +59,24 @@ private struct RecordingBuilder {
   let store: Store
   /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
   let withTimes: Bool
+  let ignores: (FilePath) -> Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
   private var statuses: [FilePath: FileStatus?] = [:]
 
-  init(recorder: RunRecorder, store: Store, withTimes: Bool) {
+  init(recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool) {
     self.recorder = recorder
     self.store = store
     self.withTimes = withTimes
+    self.ignores = ignores
   }
 
   // MARK: by path
 
   mutating func gather() {
-    for touched in recorder.entries.values {
-      guard touched.isObserved else { continue }
+    for touched in recorder.entries.values where touched.isObserved && !isIgnored(touched) {
       let present = recorder.presentPath(of: touched.key)
       if let original = touched.path {
         defer { if recorder.isChangedElsewhere(touched) { paths[original]?.isChangedElsewhere = true } }
@@ -76,6 +88,10 @@ private struct RecordingBuilder {
         merge(present, touched, wasThere: false)
       }
     }
+  }
+
+  private func isIgnored(_ touched: Touched) -> Bool {
+    (touched.path ?? recorder.presentPath(of: touched.key)).map(ignores) ?? false
   }
 
   private mutating func merge(_ path: FilePath, _ touched: Touched, wasThere: Bool) {
@@ -248,7 +264,8 @@ private struct RecordingBuilder {
           listing.path == nil ? .absent : .listing(Evaluator.listingDigest(listing.entries, except: []))
         add(path, .listing, before: before, isDecisive: true)
       } else {
-        let except = (produced[path] ?? []).sorted()
+        let hidden = listing.entries.map(\.0).filter { ignores(path.appending($0)) }
+        let except = Set((produced[path] ?? []) + hidden).sorted()
         recording.observations[Observation(path: path, facet: .listing, except: except)] =
           .listing(Evaluator.listingDigest(listing.entries, except: except))
         for name in except {
