@@ -79,24 +79,22 @@ static ssize_t read_request(int fd, void *buffer, size_t size, void *data) {
 static void patch_init(struct cfuse_context *context, struct init_out *reply) {
   if (context->wants_killpriv && context->offered & HANDLE_KILLPRIV_V2) {
     reply->flags |= HANDLE_KILLPRIV_V2;
-    context->has_killpriv = 1;
   }
   if (context->wants_passthrough && context->offered >> 32 & INIT2_PASSTHROUGH) {
     reply->flags |= INIT_EXT;
     reply->flags2 |= INIT2_PASSTHROUGH;
     reply->max_stack_depth = context->stack_depth;
     if (reply->minor < FIRST_MINOR_WITH_PASSTHROUGH) reply->minor = FIRST_MINOR_WITH_PASSTHROUGH;
-    context->has_passthrough = 1;
+    __atomic_store_n(&context->has_passthrough, 1, __ATOMIC_RELEASE);
   }
 }
 
 static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
   struct cfuse_context *context = data;
   struct out_header *header = parts[0].iov_base;
-  int is_init = 0;
-  if (!context->is_initialized && count == 2 && header->unique == context->init_unique &&
-      context->init_unique != 0) {
-    is_init = 1;
+  if (!context->is_answered && count == 2 && context->init_unique != 0 && header->unique == context->init_unique) {
+    // The only reply so far: the kernel sends nothing else before it has this one.
+    context->is_answered = 1;
     if (header->error == 0 && parts[1].iov_len == sizeof(struct init_out)) patch_init(context, parts[1].iov_base);
   }
   if (next_backing > 0 && count == 2 && header->unique != 0) {
@@ -107,9 +105,7 @@ static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
     }
     next_backing = 0;
   }
-  ssize_t written = writev(fd, parts, count);
-  if (is_init) __atomic_store_n(&context->is_initialized, 1, __ATOMIC_RELEASE);
-  return written;
+  return writev(fd, parts, count);
 }
 
 static ssize_t splice_pages(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *data) {
@@ -123,11 +119,8 @@ int cfuse_install(struct fuse_session *session, int fd) {
   return fuse_session_custom_io(session, &io, fd);
 }
 
-void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection) {
-  // Set-id bits are cleared by the kernel (it sends a SETATTR), or as HANDLE_KILLPRIV_V2 tells, which libfuse may not
-  // know: never by the older HANDLE_KILLPRIV, which leaves writes that the daemon does not see uncleared.
-  connection->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
-  (void)context;
+int cfuse_has_passthrough(struct cfuse_context *context) {
+  return __atomic_load_n(&context->has_passthrough, __ATOMIC_ACQUIRE);
 }
 
 int cfuse_backing_open(struct fuse_session *session, int fd) {

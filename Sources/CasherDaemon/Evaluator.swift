@@ -65,11 +65,15 @@ struct Evaluator {
       guard let status = try tree.status(of: path) else { return .absent }
       var same: [(FilePath, FileType)] = []
       for other in observation.except {
-        if let otherStatus = try tree.status(of: other), otherStatus.key == status.key { same.append((other, .regular)) }
+        if let otherStatus = try tree.status(of: other), otherStatus.key == status.key {
+          same.append((other, .regular))
+        }
       }
       return .listing(listingDigest(same, except: []))
     case .stamp:
-      guard let status = try tree.status(of: path) else { return .absent }
+      guard let status = try path.isAbsolute ? tree.targetStatus(of: path) : tree.status(of: path) else {
+        return .absent
+      }
       guard status.type == .regular else { return try entry(path, status, tree, digester, following: false) }
       return .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
     }

@@ -18,6 +18,8 @@ struct OutsideRecording {
   /// The device number that files inside the mount show.
   let mountDevice: UInt64?
   let policy: CallOptions.OutsideWrites
+  /// Whether modification times are inputs (`--mtime`).
+  let withTimes: Bool
 
   private(set) var observations: [Observation: Value] = [:]
   private(set) var conditions: [Condition] = []
@@ -25,7 +27,7 @@ struct OutsideRecording {
 
   init(
     tree: Tree, digester: FileDigester, store: Store, started: Int64, mountDevice: UInt64?,
-    policy: CallOptions.OutsideWrites
+    policy: CallOptions.OutsideWrites, withTimes: Bool
   ) {
     self.tree = tree
     self.digester = digester
@@ -33,6 +35,7 @@ struct OutsideRecording {
     self.started = started
     self.mountDevice = mountDevice
     self.policy = policy
+    self.withTimes = withTimes
   }
 
   mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
@@ -73,6 +76,7 @@ struct OutsideRecording {
         let isLarge = target.map { $0.type == .regular && $0.size > RunRecorder.stampThreshold } ?? false
         let onlyLooked = kinds.isDisjoint(with: [.read, .executed])
         note(Observation(path: path, facet: isLarge && onlyLooked ? .stamp : .target))
+        if withTimes, target?.type == .regular { note(Observation(path: path, facet: .stamp)) }
       }
     }
     if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) { note(Observation(path: path, facet: .entry)) }

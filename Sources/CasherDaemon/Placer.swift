@@ -64,7 +64,8 @@ struct Placer {
   private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
     var result: [FilePath: Touched.Facets] = [:]
     for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
-      let facets = condition.observation.facet == .entry && !condition.isDecisive
+      let facets =
+        condition.observation.facet == .entry && !condition.isDecisive
         ? .made : RunRecorder.facets(condition.observation.facet)
       result[condition.observation.path, default: []].formUnion(facets)
     }
@@ -78,7 +79,7 @@ struct Placer {
 
   private func noteObservations(_ record: RunRecord, _ parent: Run) {
     for run in parent.lineage {
-      run.withRecorder { recorder in
+      run.record { recorder in
         for (observation, value) in zip(record.observations, record.values) {
           recorder.replayObserves(observation, value: value)
         }
@@ -111,7 +112,7 @@ struct Placer {
     if let parent {
       let reference = DirectoryReference.located(directory.key, directory.path)
       for run in parent.lineage {
-        run.withRecorder { $0.didReplace(name, in: reference, status: status, modified: output.modified) }
+        run.record { $0.didReplace(name, in: reference, status: status, modified: output.modified) }
       }
     }
     overlay.invalidateEntry(name, inDirectory: directory.key)

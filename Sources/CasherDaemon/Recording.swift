@@ -10,16 +10,18 @@ struct Recording {
 
   /// Brings what the recorder has seen into this form; captures the content of outputs into the store.
   ///
-  /// Throws what forbids storing the run. To be called when the run has no writable handle left, under its lock.
-  static func make(from recorder: RunRecorder, store: Store) throws(Uncacheable) -> Recording {
-    recorder.settleAll()
+  /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
+  /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
+  static func make(from recorder: RunRecorder, store: Store, withTimes: Bool) throws(Uncacheable) -> Recording {
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
     if let obstacle = recorder.obstacles.first { throw obstacle }
-    var builder = RecordingBuilder(recorder: recorder, store: store)
+    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes)
     builder.gather()
     try builder.build()
+    // Another hand may have changed an input or an output while these were read.
+    if let obstacle = recorder.obstacles.first { throw obstacle }
     return builder.recording
   }
 }
@@ -44,15 +46,18 @@ private struct PathState {
 private struct RecordingBuilder {
   let recorder: RunRecorder
   let store: Store
+  /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
+  let withTimes: Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
   private var statuses: [FilePath: FileStatus?] = [:]
 
-  init(recorder: RunRecorder, store: Store) {
+  init(recorder: RunRecorder, store: Store, withTimes: Bool) {
     self.recorder = recorder
     self.store = store
+    self.withTimes = withTimes
   }
 
   // MARK: by path
@@ -165,6 +170,10 @@ private struct RecordingBuilder {
     if !state.facets.isDisjoint(with: [.probed, .content]) {
       let (facet, value) = try wholeState(path, state)
       recording.observations[Observation(path: path, facet: facet)] = value
+      if withTimes, let status = state.before.status, status.type == .regular {
+        recording.observations[Observation(path: path, facet: .stamp)] =
+          .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
+      }
       return
     }
     // An operation that was tried and failed.

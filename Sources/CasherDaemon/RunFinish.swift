@@ -129,18 +129,13 @@ struct RunFinish {
   private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
     var outside = OutsideRecording(
       tree: services.tree, digester: services.digester, store: services.store, started: run.started,
-      mountDevice: services.mountDevice, policy: request.options.outsideWrites)
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes)
     try outside.add(accesses)
-    let store = services.store
-    let result: Result<Recording, Uncacheable> = run.withRecorder { recorder in
-      do throws(Uncacheable) { return .success(try Recording.make(from: recorder, store: store)) } catch {
-        return .failure(error)
-      }
-    }
-    var recording = try result.get()
+    var recording = try Recording.make(
+      from: run.freeze(), store: services.store, withTimes: request.options.observeTimes)
     recording.observations.merge(outside.observations) { mine, _ in mine }
     recording.conditions += outside.conditions
-    recording.outputs += outside.outputs
+    recording.outputs = (recording.outputs + outside.outputs).sorted(by: Recording.placingOrder)
     return recording
   }
 

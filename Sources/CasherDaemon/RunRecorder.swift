@@ -1,6 +1,7 @@
 import CasherOverlay
 import CasherRecord
 import CasherSystem
+import Synchronization
 
 /// Where a directory is: what the recorder needs to know of one in order to speak of its names.
 enum DirectoryReference {
@@ -21,6 +22,16 @@ enum DirectoryReference {
     case .located(_, let path): path
     }
   }
+}
+
+/// What was found that forbids storing a run; found by its own thread and by those of others.
+final class Obstacles: Sendable {
+  private let found = Mutex<[Uncacheable]>([])
+
+  func append(_ obstacle: Uncacheable) { found.withLock { $0.append(obstacle) } }
+
+  /// The one to tell of.
+  var first: Uncacheable? { found.withLock { $0.first } }
 }
 
 /// Everything one run has seen and changed inside the mount, as it happens.
@@ -57,7 +68,10 @@ final class RunRecorder {
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
   var outsideOutputs: [Output] = []
-  var obstacles: [Uncacheable] = []
+  let obstacles = Obstacles()
+  /// The run has ended: nothing is recorded any more. What is recorded is read without the run's lock from then on, while
+  /// other hands' changes are still compared with it.
+  private(set) var isFrozen = false
 
   init(tree: Tree, digester: FileDigester, openInode: @escaping (InodeKey) -> FileDescriptor?) {
     self.tree = tree
@@ -226,6 +240,12 @@ final class RunRecorder {
   func settleAll() {
     for names in pending.values { for touched in names { observe(touched, .probed) } }
     pending.removeAll()
+  }
+
+  /// Ends the recording.
+  func freeze() {
+    settleAll()
+    isFrozen = true
   }
 
   func isPending(_ touched: Touched) -> Bool {

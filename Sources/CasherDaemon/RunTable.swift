@@ -37,6 +37,19 @@ final class Run: Sendable {
 
   var rootProcess: Int32 { root.load(ordering: .relaxed) }
 
+  /// Ends the recording and gives it out; from then on it is read without a lock, so that other hands do not wait.
+  func freeze() -> RunRecorder {
+    recorder.withLock { recorder in
+      recorder.freeze()
+      return recorder
+    }
+  }
+
+  /// For the run's own requests; a run that has ended records nothing more.
+  func record(_ body: (RunRecorder) -> Void) {
+    recorder.withLock { recorder in if !recorder.isFrozen { body(recorder) } }
+  }
+
   func withRecorder<Result>(_ body: (RunRecorder) -> Result) -> Result {
     recorder.withLock { recorder in body(recorder) }
   }
@@ -115,7 +128,7 @@ final class RunTable: Recorder {
   private func observe(_ actor: Actor, _ body: (RunRecorder) -> Void) {
     var run = own(actor)
     while let current = run {
-      current.withRecorder(body)
+      current.record(body)
       run = current.parent
     }
   }
@@ -124,7 +137,7 @@ final class RunTable: Recorder {
   func change(by run: Run?, own: (RunRecorder) -> Void, foreign: (RunRecorder) -> Void) {
     let lineage = run?.lineage ?? []
     for other in inFlight where !lineage.contains(where: { $0 === other }) { other.withRecorder(foreign) }
-    for run in lineage { run.withRecorder(own) }
+    for run in lineage { run.record(own) }
   }
 
   // MARK: Recorder

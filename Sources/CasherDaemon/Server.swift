@@ -14,7 +14,9 @@ struct Server: Sendable {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
         // Out of descriptors or memory for the moment; anything else ends the service.
-        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM || error.rawValue == ECONNABORTED {
+        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM
+          || error.rawValue == ECONNABORTED
+        {
           sched_yield()
           continue
         }

@@ -10,22 +10,26 @@ final class CommandRun {
   /// Processes of the command are still there though it has ended.
   private(set) var leftProcesses = false
   private(set) var spool: TranscriptSpool
+  /// What the command wrote to a file of its own cannot be told from that file.
+  private(set) var isOutputUnclear = false
 
   private let process: Int32
   private let changes: FileDescriptor
   private let outputs: [StreamRelay]
+  private let files: [DirectOutput]
   private let input: StandardInputRelay?
   private let trace: TraceRelay?
   private let daemon: DaemonConnection?
 
   /// `changes` is `CommandSignals.childChanges()`.
   init(
-    process: Int32, changes: FileDescriptor, outputs: [StreamRelay], input: StandardInputRelay?, trace: TraceRelay?,
-    daemon: DaemonConnection?, spool: TranscriptSpool
+    process: Int32, changes: FileDescriptor, outputs: [StreamRelay], files: [DirectOutput],
+    input: StandardInputRelay?, trace: TraceRelay?, daemon: DaemonConnection?, spool: TranscriptSpool
   ) {
     self.process = process
     self.changes = changes
     self.outputs = outputs
+    self.files = files
     self.input = input
     self.trace = trace
     self.daemon = daemon
@@ -51,6 +55,15 @@ final class CommandRun {
     for output in outputs {
       while output.proceed(&spool) {}
     }
+    for file in files {
+      // What is left behind may write on: then there is no end to what was written.
+      if leftProcesses || spool.descriptor == nil {
+        file.close()
+      } else if !file.capture(&spool) {
+        isOutputUnclear = true
+      }
+    }
+    if spool.descriptor != nil, outputs.contains(where: { !$0.announceWriting() }) { isOutputUnclear = true }
     input?.settle()
     answer(finally: true)
   }

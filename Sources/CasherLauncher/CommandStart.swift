@@ -43,7 +43,7 @@ struct CommandStart {
     let changes = try CommandSignals.childChanges()
     var ends: [FileDescriptor] = []
     defer { for end in ends { end.close() } }
-    let (standard, outputs, inputRelay) = try makeStreams(&ends)
+    let made = try makeStreams(&ends)
 
     var obstacles: [Uncacheable] = []
     var view = view
@@ -58,15 +58,15 @@ struct CommandStart {
       }
     }
     while true {
-      let attempt = try self.attempt(standard, view: view, tracer: tracer)
+      let attempt = try self.attempt(made.standard, view: view, tracer: tracer)
       switch attempt.outcome {
       case .running:
         let run = CommandRun(
-          process: attempt.process ?? 0, changes: changes, outputs: outputs, input: inputRelay, trace: attempt.trace,
-          daemon: daemon, spool: TranscriptSpool(spool))
+          process: attempt.process ?? 0, changes: changes, outputs: made.outputs, files: made.files, input: made.input,
+          trace: attempt.trace, daemon: daemon, spool: TranscriptSpool(spool))
         return .started(
           Started(
-            run: run, trace: attempt.trace, input: inputRelay, obstacles: obstacles, candidates: attempt.candidates))
+            run: run, trace: attempt.trace, input: made.input, obstacles: obstacles, candidates: attempt.candidates))
       case .noView(let error):
         view = nil
         if daemon?.agreeToGoWithoutView("\(error)") != true {
@@ -159,40 +159,49 @@ struct CommandStart {
 
   // MARK: streams
 
-  private func makeStreams(
-    _ ends: inout [FileDescriptor]
-  ) throws(Errno) -> ([FileDescriptor?], [StreamRelay], StandardInputRelay?) {
+  private struct Streams {
+    /// What the command gets; nil: closed.
     var standard: [FileDescriptor?] = [nil, nil, nil]
-    var relay: StandardInputRelay?
+    var outputs: [StreamRelay] = []
+    var files: [DirectOutput] = []
+    var input: StandardInputRelay?
+  }
+
+  private func makeStreams(_ ends: inout [FileDescriptor]) throws(Errno) -> Streams {
+    var result = Streams()
     switch streams.input {
     case .closed: break
     case .null:
       let null = try FileDescriptor.open("/dev/null", O_RDONLY)
       ends.append(null)
-      standard[0] = null
+      result.standard[0] = null
     case .pipe, .socket:
       guard let input else {
-        standard[0] = .standardInput
+        result.standard[0] = .standardInput
         break
       }
       let pipe = try StandardInputRelay.makePipe()
       ends.append(pipe.reading)
-      standard[0] = pipe.reading
-      relay = StandardInputRelay(input, command: pipe.writing)
-    case .terminal, .file, .chance, .opaque: standard[0] = .standardInput
+      result.standard[0] = pipe.reading
+      result.input = StandardInputRelay(input, command: pipe.writing)
+    case .terminal, .file, .chance, .opaque: result.standard[0] = .standardInput
     }
-    var outputs: [StreamRelay] = []
     for (number, target) in [(1, FileDescriptor.standardOutput), (2, FileDescriptor.standardError)]
     where !streams.wasClosed[number] {
       if number == 2 && streams.isJoined {
-        standard[2] = standard[1]
-        break
+        result.standard[2] = result.standard[1]
+      } else if let file = DirectOutput(
+        stream: UInt8(number), target: target, sharedWithError: streams.isJoined)
+      {
+        result.standard[number] = target
+        result.files.append(file)
+      } else {
+        let (output, end) = try StreamRelay.make(stream: UInt8(number), target: target)
+        ends.append(end)
+        result.standard[number] = end
+        result.outputs.append(output)
       }
-      let (output, end) = try StreamRelay.make(stream: UInt8(number), target: target)
-      ends.append(end)
-      standard[number] = end
-      outputs.append(output)
     }
-    return (standard, outputs, relay)
+    return result
   }
 }

@@ -176,6 +176,7 @@ final class Session {
     obstacles += started.trace?.obstacles ?? []
     if run.leftProcesses { obstacles.append(.backgroundProcess) }
     if streams.input == .opaque || started.input?.isDisturbed == true { obstacles.append(.standardInput) }
+    if run.isOutputUnclear { obstacles.append(.outputNotSequential) }
     if let failure = run.spool.failure { obstacles.append(.storeFailed(failure)) }
     var accesses = started.trace?.accesses ?? []
     if !trusts {

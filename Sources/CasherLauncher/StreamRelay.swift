@@ -7,6 +7,7 @@ final class StreamRelay {
   private let source: FileDescriptor
   let target: FileDescriptor
   private(set) var isOpen = true
+  private var hasPassed = false
 
   /// Makes the pipe; the writing end is for the command.
   static func make(stream: UInt8, target: FileDescriptor) throws(Errno) -> (StreamRelay, FileDescriptor) {
@@ -49,11 +50,18 @@ final class StreamRelay {
 
   private func pass(_ bytes: UnsafeRawBufferPointer, _ spool: inout TranscriptSpool) {
     spool.append(bytes, of: stream)
+    hasPassed = true
     do throws(Errno) { try target.writePatiently(bytes) } catch {
       // Without a reader the command must find none either: its next write fails as it would have.
       spool.lose("the reader of what it printed went away (\(error))")
       close()
     }
+  }
+
+  /// When something was written on to a file: tells the daemon so; false when that is not possible.
+  func announceWriting() -> Bool {
+    guard hasPassed, let status = try? target.status(), status.type == .regular else { return true }
+    return target.announceWriting()
   }
 
   func close() {

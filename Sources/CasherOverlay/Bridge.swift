@@ -5,9 +5,8 @@ import CasherSystem
 enum Bridge {
   static var operations: fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
-    operations.`init` = { context, connection in
-      guard let context, let connection else { return }
-      Bridge.negotiate(context.assumingMemoryBound(to: cfuse_context.self), connection)
+    operations.`init` = { _, connection in
+      if let connection { Bridge.negotiate(connection) }
     }
     addNames(&operations)
     addAttributes(&operations)
@@ -17,9 +16,7 @@ enum Bridge {
     return operations
   }
 
-  private static func negotiate(
-    _ context: UnsafeMutablePointer<cfuse_context>, _ connection: UnsafeMutablePointer<fuse_conn_info>
-  ) {
+  private static func negotiate(_ connection: UnsafeMutablePointer<fuse_conn_info>) {
     for capability in [
       FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_ATOMIC_O_TRUNC,
       FUSE_CAP_CACHE_SYMLINKS,
@@ -27,10 +24,12 @@ enum Bridge {
     ] {
       connection.pointee.want |= connection.pointee.capable & UInt32(bitPattern: capability)
     }
-    connection.pointee.want &= ~UInt32(bitPattern: FUSE_CAP_WRITEBACK_CACHE)
+    // Set-id bits are cleared by a SETATTR of the kernel (CFuse.c asks for HANDLE_KILLPRIV_V2 besides). The older
+    // HANDLE_KILLPRIV would leave that to a WRITE, which does not come with passthrough; nor does a cache of writes go
+    // with passthrough.
+    connection.pointee.want &= ~UInt32(bitPattern: FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE)
     connection.pointee.max_write = 1 << 20
     connection.pointee.max_background = 64
-    cfuse_configure(context, connection)
   }
 
   private static func addNames(_ operations: inout fuse_lowlevel_ops) {

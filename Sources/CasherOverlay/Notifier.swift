@@ -18,6 +18,7 @@ final class Notifier: Sendable {
     var queue: [Notice] = []
     var queued: UInt64 = 0
     var sent: UInt64 = 0
+    var isSending = false
     var isEnded = false
   }
 
@@ -56,17 +57,33 @@ final class Notifier: Sendable {
         return state.queue
       }
       guard let notices, !notices.isEmpty else { return }
-      for notice in notices { send(notice, through: session) }
-      state.update { $0.sent += UInt64(notices.count) }
+      for notice in notices {
+        let goesOn = state.withLock { state -> Bool in
+          state.isSending = !state.isEnded
+          return state.isSending
+        }
+        guard goesOn else { return }
+        send(notice, through: session)
+        state.update { state in
+          state.isSending = false
+          state.sent += 1
+        }
+      }
     }
   }
 
+  /// Sends nothing more, and waits until the notification that is being sent has been, at most for a second: the kernel
+  /// may let it wait for requests that nobody serves any more, until the connection is closed.
   func end() {
     state.update { state in
       state.isEnded = true
       state.queue = []
     }
+    _ = state.wait(timeout: 1_000_000_000) { $0.isSending ? nil : true }
   }
+
+  /// Waits, after `end` and once the connection is closed, until the session is not used any more.
+  func waitForEnd() { _ = state.wait { $0.isSending ? nil : true } }
 
   /// ENOENT, that the kernel does not have the node or the name, is as good as success.
   private func send(_ notice: Notice, through session: Session) {

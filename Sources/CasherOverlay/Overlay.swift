@@ -106,7 +106,7 @@ public final class Overlay: Sendable {
     LibraryLog.begin()
     guard session.mount(at: directory) else {
       let cause = LibraryLog.cause()
-      session.close()
+      session.destroy()
       throw OverlayError(mounting: directory, cause)
     }
     LibraryLog.end()
@@ -116,7 +116,9 @@ public final class Overlay: Sendable {
       try SystemThread.start { [self] in serve(session) }
     } catch {
       notifier.end()
-      session.close()
+      session.disconnect()
+      notifier.waitForEnd()
+      session.destroy()
       throw OverlayError(.failed, directory, cause: error)
     }
     life.update { $0.isMounted = true }
@@ -192,7 +194,9 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
-    session.close()
+    session.disconnect()
+    notifier.waitForEnd()
+    session.destroy()
     table.forgetAll()
     life.update { life in
       life.loopThread = nil

@@ -51,12 +51,14 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   /// Lets the threads end after their present requests; the loop's thread must be woken besides.
   func exit() { fuse_session_exit(raw) }
 
-  /// Takes the mount away, busy or not, and closes the connection.
-  func close() {
+  /// Takes the mount away, busy or not, and closes the connection: whoever waits for an answer gets an error.
+  func disconnect() {
     isOpen.withLock { $0 = false }
     fuse_session_unmount(raw)
-    fuse_session_destroy(raw)
   }
+
+  /// Frees everything. Nobody may use the session any more.
+  func destroy() { fuse_session_destroy(raw) }
 
   // MARK: passthrough
 
@@ -71,7 +73,7 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   }
 
   private func tryPassthrough() -> Bool {
-    guard context.pointee.has_passthrough != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
+    guard cfuse_has_passthrough(context) != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
       return false
     }
     defer { file.close() }

@@ -23,6 +23,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
   /// A nested run could not be followed.
   case nested(String)
   case notAsked
+  /// A file that the command's stdout or stderr is was not only written from where it stood to its end.
+  case outputNotSequential
 
   /// A short stable word for statistics and JSON.
   public var code: String {
@@ -44,6 +46,7 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .stillWriting: "still-writing"
     case .nested: "nested"
     case .notAsked: "no-store"
+    case .outputNotSequential: "output-not-sequential"
     }
   }
 
@@ -69,6 +72,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .stillWriting(let path): "\(path) was still open for writing when the command ended"
     case .nested(let reason): "a nested call could not be followed: \(reason)"
     case .notAsked: "--no-store was given"
+    case .outputNotSequential:
+      "the file that takes the command's output was also used in another way than writing on at its end"
     }
   }
 }
@@ -93,6 +98,7 @@ extension Uncacheable: ByteCodable {
     case .stillWriting(let path): encoder.put(15 as UInt8); encoder.put(path)
     case .nested(let reason): encoder.put(16 as UInt8); encoder.put(reason)
     case .notAsked: encoder.put(17 as UInt8)
+    case .outputNotSequential: encoder.put(18 as UInt8)
     }
   }
 
@@ -115,6 +121,7 @@ extension Uncacheable: ByteCodable {
     case 15: self = .stillWriting(try decoder.path())
     case 16: self = .nested(try decoder.string())
     case 17: self = .notAsked
+    case 18: self = .outputNotSequential
     default: throw DecodingFailure("unknown reason")
     }
   }

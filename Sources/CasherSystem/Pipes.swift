@@ -116,6 +116,9 @@ extension FileDescriptor {
   /// A flag of `open` (O_RDONLY).
   public static var readOnly: Int32 { O_RDONLY }
 
+  /// A flag of `open` (O_WRONLY).
+  public static var writeOnly: Int32 { O_WRONLY }
+
   /// An origin of `seek` (SEEK_CUR).
   public static var fromCurrent: Int32 { SEEK_CUR }
 }

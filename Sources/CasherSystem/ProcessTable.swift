@@ -34,6 +34,8 @@ public struct ProcessEntry: Sendable {
     return result
   }
 
+  public var isThisProcess: Bool { process == getpid() }
+
   /// The numbers of its open descriptors; empty when it may not be looked at.
   public var descriptors: [Int32] {
     let entries = (try? FileDescriptor.workingDirectory.entries(of: FilePath("/proc/\(process)/fd"))) ?? []

@@ -45,11 +45,9 @@ IN_PLACE = re.compile(rb"sed -i|sort -o|>>|<>|notrunc|sqlite3|truncate")
 
 
 def without_obituaries(text: bytes) -> bytes:
-    """A shell says so when its child was ended by a signal; acache exits with 128 and the signal's number instead. And
-    cat(1) looks whether its output is one of its inputs; under acache its output is a pipe."""
+    """A shell says so when its child was ended by a signal; acache exits with 128 and the signal's number instead."""
     return b"".join(
-        line for line in text.splitlines(True)
-        if line.strip() not in (b"Terminated", b"Killed", b"Hangup") and b"input file is output file" not in line)
+        line for line in text.splitlines(True) if line.strip() not in (b"Terminated", b"Killed", b"Hangup"))
 
 
 class Twins:

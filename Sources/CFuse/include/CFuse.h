@@ -1,5 +1,6 @@
-// libfuse's low-level interface, and what libfuse before 3.17 does not carry: passthrough of open files to lower, and
-// the kernel's own clearing of set-id bits.
+// libfuse's low-level interface, and two things that libfuse 3.14 does not carry: passthrough of open files to lower,
+// and HANDLE_KILLPRIV_V2. They are done where replies leave libfuse for the kernel (fuse_session_custom_io), in the
+// kernel's own format, which does not change: so with every libfuse alike, also with one that could do them itself.
 #pragma once
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
@@ -13,18 +14,18 @@ struct cfuse_context {
   int wants_passthrough, wants_killpriv;
   // How many stacked filesystems lower may be made of: 1, or 2 when lower is itself stacked (overlayfs).
   uint32_t stack_depth;
-  // What the kernel granted; valid once is_initialized is set.
-  int has_passthrough, has_killpriv;
-  int is_initialized;
+  // Whether the kernel was told that passthrough will be used; see cfuse_has_passthrough.
+  int has_passthrough;
+  // INIT, while the connection is being negotiated: its number, what the kernel offered, whether it was answered.
   uint64_t init_unique;
   uint64_t offered;
+  int is_answered;
 };
 
 // Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
 int cfuse_install(struct fuse_session *session, int fd);
-// Called by INIT's handler, so that a libfuse that carries passthrough itself asks for it.
-void cfuse_configure(struct cfuse_context *context, struct fuse_conn_info *connection);
-
+// Whether files can be registered, as far as the negotiation goes. To be called when a request has been served.
+int cfuse_has_passthrough(struct cfuse_context *context);
 // Registers `fd`, which may be O_PATH, as a file that the kernel reads and writes by itself: its id, or -errno.
 int cfuse_backing_open(struct fuse_session *session, int fd);
 void cfuse_backing_close(struct fuse_session *session, int id);
