@@ -8,7 +8,7 @@ struct AbsentNameTests {
       mkdir a b; echo '#define VALUE 1' > b/value.h
       printf '#include "value.h"\\nint value = VALUE;\\n' > x.c
       """
-    try withTwins(prepare: prepare) { twins in
+    try withTwins(prepare: prepare) { twins throws in
       let compile = "gcc -Inone/deep -Ia -Ib -E -P x.c"
       try twins.missThenHit(compile)
       try twins.edit("echo '#define VALUE 2' > a/value.h")
@@ -22,7 +22,7 @@ struct AbsentNameTests {
 
   @Test("A module that appears earlier in Python's path is found")
   func pythonPath() throws {
-    try withTwins(prepare: "mkdir a b; echo 'value = 1' > b/module.py") { twins in
+    try withTwins(prepare: "mkdir a b; echo 'value = 1' > b/module.py") { twins throws in
       let script = "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=a:b /usr/bin/python3 -c 'import module; print(module.value)'"
       try twins.missThenHit(script)
       try twins.edit("echo 'value = 2' > a/module.py")
@@ -37,7 +37,7 @@ struct AbsentNameTests {
   @Test("A program that appears earlier in PATH is found")
   func programPath() throws {
     let prepare = "mkdir a b; printf '#!/bin/sh\\necho second\\n' > b/tool; chmod 755 b/tool"
-    try withTwins(prepare: prepare) { twins in
+    try withTwins(prepare: prepare) { twins throws in
       let script = "PATH=a:b:$PATH; tool"
       try twins.missThenHit(script)
       try twins.edit("printf '#!/bin/sh\\necho first\\n' > a/tool; chmod 755 a/tool")
@@ -51,7 +51,7 @@ struct AbsentNameTests {
 
   @Test("A configuration file that appears is read")
   func configuration() throws {
-    try withTwins { twins in
+    try withTwins { twins throws in
       try twins.missThenHit("cat conf 2>/dev/null || echo default")
       try twins.edit("echo mine > conf")
       try twins.missThenHit("cat conf 2>/dev/null || echo default")
@@ -62,7 +62,7 @@ struct AbsentNameTests {
 
   @Test("A missing name that becomes a directory, a dangling symlink or a fifo is not missing any more")
   func otherKinds() throws {
-    try withTwins { twins in
+    try withTwins { twins throws in
       let script = "[ -e n ] && echo there; [ -L n ] && echo link; [ -d n ] && echo directory; true"
       try twins.missThenHit(script)
       try twins.edit("mkdir n")
@@ -78,7 +78,7 @@ struct AbsentNameTests {
 
   @Test("A name below a file is missing until the file is a directory")
   func belowFile() throws {
-    try withTwins(prepare: "echo file > d") { twins in
+    try withTwins(prepare: "echo file > d") { twins throws in
       let script = "cat d/x 2>/dev/null || echo none"
       try twins.missThenHit(script)
       try twins.edit("rm d; mkdir d; echo there > d/x")
@@ -90,7 +90,7 @@ struct AbsentNameTests {
 
   @Test("A name in a directory that is removed with the directory is missing")
   func removedDirectory() throws {
-    try withTwins(prepare: "mkdir -p d/e; echo x > d/e/f") { twins in
+    try withTwins(prepare: "mkdir -p d/e; echo x > d/e/f") { twins throws in
       let script = "cat d/e/f 2>/dev/null || echo none"
       try twins.missThenHit(script)
       try twins.edit("rm -r d")

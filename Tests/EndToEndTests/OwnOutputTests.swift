@@ -4,7 +4,7 @@ import Testing
 struct OwnOutputTests {
   @Test("cmd > out is a hit the second time, with the output there, gone or spoilt")
   func redirected() throws {
-    try withTwins(prepare: "seq 100 > in") { twins in
+    try withTwins(prepare: "seq 100 > in") { twins throws in
       try twins.missThenHit("sort -r in > out")
       try twins.edit("rm out")
       try twins.hit("sort -r in > out")
@@ -16,7 +16,7 @@ struct OwnOutputTests {
 
   @Test("A compilation is a hit the second time, with its object there or gone, and not after an edit")
   func compilation() throws {
-    try withTwins(prepare: "echo 'int a = 1;' > a.c") { twins in
+    try withTwins(prepare: "echo 'int a = 1;' > a.c") { twins throws in
       try twins.missThenHit("gcc -c a.c")
       try twins.edit("rm a.o")
       try twins.hit("gcc -c a.c")
@@ -29,7 +29,7 @@ struct OwnOutputTests {
 
   @Test("mkdir -p and a file in the new directory are a hit the second time")
   func directoryAndFile() throws {
-    try withTwins(prepare: "echo data > in") { twins in
+    try withTwins(prepare: "echo data > in") { twins throws in
       let script = "mkdir -p out/deep; cat in > out/deep/model"
       try twins.missThenHit(script)
       try twins.edit("rm -r out")
@@ -43,7 +43,7 @@ struct OwnOutputTests {
   @Test("A Python program that writes its bytecode cache is a hit the second time")
   func bytecode() throws {
     let prepare = "echo 'value = 1' > module.py; echo 'import module; print(module.value)' > main.py"
-    try withTwins(prepare: prepare) { twins in
+    try withTwins(prepare: prepare) { twins throws in
       // The cache's bytes hold the source's time, which is not the same in both trees.
       let script = "/usr/bin/python3 main.py"
       let place = twins.place
@@ -57,7 +57,7 @@ struct OwnOutputTests {
 
   @Test("What is made only where it is missing never overwrites what another hand wrote")
   func conditional() throws {
-    try withTwins { twins in
+    try withTwins { twins throws in
       let script = "[ -e out ] || echo made > out"
       try twins.missThenHit(script)
       try twins.edit("echo mine > out")
@@ -71,7 +71,7 @@ struct OwnOutputTests {
 
   @Test("Overwriting keeps another hand's permission bits, owner, links and symlink as without acache")
   func ontoOthers() throws {
-    try withTwins(prepare: "echo data > in") { twins in
+    try withTwins(prepare: "echo data > in") { twins throws in
       let script = "cat in > out"
       try twins.missThenHit(script)
       for before in [
@@ -87,7 +87,7 @@ struct OwnOutputTests {
 
   @Test("An output without write permission or in the place of a directory fails or not as without acache")
   func obstacles() throws {
-    try withTwins(prepare: "echo data > in") { twins in
+    try withTwins(prepare: "echo data > in") { twins throws in
       try twins.missThenHit("cat in > out")
       try twins.edit("rm out; mkdir out")
       try twins.call(either: "cat in > out")
@@ -98,7 +98,7 @@ struct OwnOutputTests {
 
   @Test("A counter counts and a log grows")
   func counterAndLog() throws {
-    try withTwins(prepare: "echo 0 > counter") { twins in
+    try withTwins(prepare: "echo 0 > counter") { twins throws in
       for _ in 1...4 { try twins.miss("echo $(($(cat counter) + 1)) > counter; echo line >> log") }
       try twins.edit("echo 0 > counter; rm log")
       try twins.hit("echo $(($(cat counter) + 1)) > counter; echo line >> log")
@@ -107,7 +107,7 @@ struct OwnOutputTests {
 
   @Test("A file that is read and then overwritten is an input")
   func readThenOverwritten() throws {
-    try withTwins(prepare: "echo b > f; echo a >> f") { twins in
+    try withTwins(prepare: "echo b > f; echo a >> f") { twins throws in
       try twins.miss("sort f > t; cat t > f; rm t")
       try twins.edit("echo c > f")
       try twins.miss("sort f > t; cat t > f; rm t")
@@ -118,7 +118,7 @@ struct OwnOutputTests {
 
   @Test("A file that is made and then read by the same command is no input")
   func madeThenRead() throws {
-    try withTwins(prepare: "echo one > in") { twins in
+    try withTwins(prepare: "echo one > in") { twins throws in
       try twins.missThenHit("cat in > out; cat out")
       try twins.edit("echo other > out")
       try twins.call(either: "cat in > out; cat out")
@@ -128,7 +128,7 @@ struct OwnOutputTests {
 
   @Test("O_EXCL, mkdir and ln onto what exists fail the second time, as without acache")
   func exclusive() throws {
-    try withTwins { twins in
+    try withTwins { twins throws in
       for script in ["set -C; echo x > excl", "mkdir d", "ln -s x l", "mkfifo p"] {
         try twins.miss(script + " 2>/dev/null && echo made || echo there")
         try twins.call(either: script + " 2>/dev/null && echo made || echo there", "--strict")
@@ -138,7 +138,7 @@ struct OwnOutputTests {
 
   @Test("With --strict the state before the run must be the same, exactly")
   func strict() throws {
-    try withTwins(prepare: "echo one > in") { twins in
+    try withTwins(prepare: "echo one > in") { twins throws in
       twins.options = ["--strict"]
       let script = "[ -e out ] && echo there; cat in > out"
       try twins.miss(script)
@@ -154,7 +154,7 @@ struct OwnOutputTests {
   @Test("make rebuilds after an edit of the same size")
   func make() throws {
     let prepare = "printf 'out: in\\n\\tcp in out\\n' > Makefile; echo one > in"
-    try withTwins(prepare: prepare) { twins in
+    try withTwins(prepare: prepare) { twins throws in
       try twins.miss("make")
       try twins.edit("echo two > in; touch -d '1 hour' in")
       try twins.call(either: "make")
@@ -164,7 +164,7 @@ struct OwnOutputTests {
 
   @Test("Permission bits, set-ids, empty files and an explicit time of outputs come back")
   func attributes() throws {
-    try withTwins { twins in
+    try withTwins { twins throws in
       let script = "umask 027; echo x > a; chmod 6711 a; : > b; mkdir -m 1777 c; touch -d @1234567890 a; cp -p a c/d"
       try twins.miss(script)
       try twins.edit("rm -r a b c")
@@ -175,7 +175,7 @@ struct OwnOutputTests {
 
   @Test("Temporary files that a command makes and removes leave nothing and do not count")
   func temporary() throws {
-    try withTwins(prepare: "echo one > in") { twins in
+    try withTwins(prepare: "echo one > in") { twins throws in
       let script = "t=$(mktemp ./tmp.XXXXXX); cat in > $t; mv $t out; u=$(mktemp ./tmp.XXXXXX); rm $u"
       try twins.missThenHit(script)
       try twins.edit("rm out")

@@ -11,8 +11,8 @@ enum Answer: Equatable {
 
 /// Two equal trees: a mounted one, whose commands run under acache, and a plain one, whose commands do not.
 ///
-/// After every step output, status and the whole tree must be the same. `$OUT` in scripts names a directory of the
-/// twin's own that is outside the mount; it is compared too.
+/// After every step output, status and the whole tree must be the same. `../out` is a directory of
+/// the twin's own that is outside the mount, also named by `$OUT`; it is compared too.
 final class Twins {
   let place: Place
   let plain: String
@@ -25,7 +25,9 @@ final class Twins {
 
   fileprivate init(_ place: Place) throws {
     self.place = place
-    (plain, outside, plainOutside) = (place.base + "/plain", place.base + "/out", place.base + "/plain-out")
+    (plain, outside, plainOutside) = (
+      place.base + "/plain/work", place.base + "/out", place.base + "/plain/out"
+    )
     for directory in [plain, outside, plainOutside] {
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     }
@@ -92,7 +94,7 @@ final class Twins {
       in: place.work + "/" + directory, input: input, environment: place.environment)
     let after = try Statistics(place)
     let plainly = try run(
-      shell[0], shell.dropFirst() + [script], in: plain + "/" + directory, input: input, environment: plainEnvironment)
+      "/usr/bin/env", shell + [script], in: plain + "/" + directory, input: input, environment: plainEnvironment)
     let answer = after.answer(since: before)
     if let wanted, answer != wanted {
       Issue.record(
