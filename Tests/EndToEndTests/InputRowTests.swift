@@ -29,7 +29,8 @@ struct InputRowTests {
   func mappedWrite() throws {
     try withTwins(prepare: "echo one > in") { twins throws in
       try twins.missThenHit("cat in")
-      try twins.edit("/usr/bin/python3 -c 'import mmap;f=open(\"in\",\"r+b\");m=mmap.mmap(f.fileno(),0);m[0:3]=b\"two\"'")
+      try twins.edit(
+        "/usr/bin/python3 -c 'import mmap;f=open(\"in\",\"r+b\");m=mmap.mmap(f.fileno(),0);m[0:3]=b\"two\"'")
       try twins.missThenHit("cat in")
     }
   }

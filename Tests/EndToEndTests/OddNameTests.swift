@@ -4,20 +4,22 @@ import Testing
 struct OddNameTests {
   /// As words of a shell's printf.
   static let names = [
-    ("spaces", " a b  "), ("a newline", "a\\nb\\n"), ("invalid UTF-8", "\\377\\376x\\300"), ("quotes", "'\\\"`$x;*?[a]"),
-    ("a leading dash", "-rf"), ("dots", "..."), ("a backslash", "a\\\\b"), ("control characters", "\\001\\033[31m\\177"),
+    ("spaces", " a b  "), ("a newline", "a\\nb\\n"), ("invalid UTF-8", "\\377\\376x\\300"),
+    ("quotes", "'\\\"`$x;*?[a]"),
+    ("a leading dash", "-rf"), ("dots", "..."), ("a backslash", "a\\\\b"),
+    ("control characters", "\\001\\033[31m\\177"),
     ("decomposed letters", "e\\314\\201"), ("255 bytes", String(repeating: "n", count: 255)), ("a tab", "\\t"),
   ]
 
   @Test("A file whose name has oddities is read, probed, listed, made, renamed and removed", arguments: names)
   func oddName(description: String, name: String) throws {
     // The x keeps a newline at the end from $( ).
-    let set = "n=$(printf '\(name.replacing("'", with: "'\\''"))x'); n=${n%x}; "
+    let set = "n=$(printf -- '\(name.replacing("'", with: "'\\''"))x'); n=${n%x}; "
     try withTwins(prepare: set + "mkdir d; echo one > \"./$n\"; echo two > \"d/$n\"") { twins throws in
-      try twins.missThenHit(set + "cat \"./$n\"; cat d/*; ls d | od -c")
+      try twins.missThenHit(set + "cat \"./$n\"; cat \"d/$n\"; ls -A d | od -c")
       try twins.edit(set + "echo three > \"d/$n\"")
-      try twins.missThenHit(set + "cat \"./$n\"; cat d/*; ls d | od -c")
-      let make = set + "rm -rf out; mkdir -p \"out/$n\"; cp \"./$n\" \"out/$n/$n\"; ln -s \"$n\" out/link"
+      try twins.missThenHit(set + "cat \"./$n\"; cat \"d/$n\"; ls -A d | od -c")
+      let make = set + "rm -rf out; mkdir -p \"out/$n\"; cp \"./$n\" \"out/$n/$n\"; ln -s -- \"$n\" out/link"
       try twins.miss(make)
       try twins.call(either: make)
       try twins.edit("rm -r out")
@@ -62,7 +64,8 @@ struct OddNameTests {
 
   @Test("A tree deeper than PATH_MAX is entered as without acache")
   func beyondPathMax() throws {
-    let enter = "d=$(printf %200s '' | tr ' ' d); for i in $(seq 25); do mkdir -p $d; cd -P $d 2>/dev/null || break; done; "
+    let enter =
+      "d=$(printf %200s '' | tr ' ' d); for i in $(seq 25); do mkdir -p $d; cd -P $d 2>/dev/null || break; done; "
     let place = try Place()
     #expect(try run(Programs.casherfs, ["mount", place.work], environment: place.environment).status == 0)
     defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }

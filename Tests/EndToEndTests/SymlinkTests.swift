@@ -27,7 +27,8 @@ struct SymlinkTests {
 
   @Test("A symlink on the way to a file counts")
   func component() throws {
-    try withTwins(prepare: "mkdir a b; echo one > a/f; echo two > b/f; ln -s a current; ln -s current/. chain") { twins throws in
+    try withTwins(prepare: "mkdir a b; echo one > a/f; echo two > b/f; ln -s a current; ln -s current/. chain") {
+      twins throws in
       try twins.missThenHit("cat current/f chain/f")
       try twins.edit("ln -sfn b current")
       try twins.missThenHit("cat current/f chain/f")
