@@ -28,8 +28,7 @@ struct Lookup {
           of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
         for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
           guard let record = try? RunRecord(encoded: run.body) else { continue }
-          let holds = Condition.hold(
-            record.conditions, now: record.conditions.map { evaluator.value(of: $0.observation) }, strictly: strictly)
+          let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
           guard holds, try input(record.input) else { continue }
           guard try store.unusableBlobs(of: run.id).isEmpty else { continue }
           return (run, record)

@@ -48,18 +48,21 @@ struct MissExplanation {
       let now = evaluator.value(of: observation)
       if now != was { result.append("\(name(observation)): was \(was), is \(now)") }
     }
-    let values = record.conditions.map { evaluator.value(of: $0.observation) }
-    if Condition.hold(record.conditions, now: values, strictly: strictly) { return result }
+    if Condition.hold(record.conditions, strictly: strictly, value: { evaluator.value(of: $0) }) { return result }
     let names = result.count
-    for (condition, now) in zip(record.conditions, values) {
+    for condition in record.conditions where condition.role != .left {
+      let now = evaluator.value(of: condition.observation)
       if now == condition.before || (!strictly && now == condition.after) { continue }
       let left = strictly || condition.after == condition.before ? "" : " (the run left \(condition.after))"
       result.append("\(name(condition.observation)): was \(condition.before)\(left), is \(now)")
     }
     if result.count > names { return result }
     // Each is in order by itself, but some are as before the run and some as it left them.
-    for (condition, now) in zip(record.conditions, values) where condition.before != condition.after {
-      let state = now == condition.before ? "as it was before that run" : "as that run left it"
+    for condition in record.conditions where condition.before != condition.after {
+      let now = evaluator.value(of: condition.observation)
+      let state =
+        now == condition.after
+        ? "as that run left it" : condition.role == .left ? "not as that run left it" : "as it was before that run"
       result.append("\(name(condition.observation)): \(state), and others are not")
     }
     return result

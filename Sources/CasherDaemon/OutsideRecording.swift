@@ -20,6 +20,8 @@ struct OutsideRecording {
   let policy: CallOptions.OutsideWrites
   /// Whether modification times are inputs (`--mtime`).
   let withTimes: Bool
+  /// Paths that are neither inputs nor outputs.
+  let ignores: (FilePath) -> Bool
 
   private(set) var observations: [Observation: Value] = [:]
   private(set) var conditions: [Condition] = []
@@ -27,7 +29,7 @@ struct OutsideRecording {
 
   init(
     tree: Tree, digester: FileDigester, store: Store, started: Int64, mountDevice: UInt64?,
-    policy: CallOptions.OutsideWrites, withTimes: Bool
+    policy: CallOptions.OutsideWrites, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
   ) {
     self.tree = tree
     self.digester = digester
@@ -36,6 +38,7 @@ struct OutsideRecording {
     self.mountDevice = mountDevice
     self.policy = policy
     self.withTimes = withTimes
+    self.ignores = ignores
   }
 
   mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
@@ -43,7 +46,7 @@ struct OutsideRecording {
     for access in accesses where !access.produced.isEmpty {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
     }
-    for access in accesses {
+    for access in accesses where !ignores(access.path) {
       if access.produced.isEmpty || policy == .ignore {
         try observe(access, ownNames: ownNames[access.path] ?? [])
       } else {
@@ -124,24 +127,25 @@ struct OutsideRecording {
       Output(
         path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
         modified: produced.contains(.timeSet) ? now.modified : nil))
+    add(path, .entry, before: .absent, role: .left)
     let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
     if wasMissing, now.type == .regular, now.size > 0, produced.isDisjoint(with: [.truncated, .madeNew, .replaced]) {
       // Who appends to a file would have appended to what was there.
       observations[Observation(path: path, facet: .entry)] = .absent
     } else if wasMissing {
-      add(path, wasProbed ? .entry : .ownership, before: .absent, isDecisive: observed.contains(.missing))
+      add(path, wasProbed ? .entry : .ownership, before: .absent, role: observed.contains(.missing) ? .decisive : .free)
     } else if isReplaced {
-      add(path, .replaceable, before: .notDirectory, isDecisive: false)
+      add(path, .replaceable, before: .notDirectory, role: .free)
     } else {
-      add(path, .ownership, before: Evaluator.ownership(now), isDecisive: false)
+      add(path, .ownership, before: Evaluator.ownership(now), role: .free)
     }
   }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, role: Condition.Role) {
     let observation = Observation(path: path, facet: facet)
     conditions.append(
       Condition(
-        observation, before: before, after: Evaluator.evaluate(observation, tree, digester), isDecisive: isDecisive))
+        observation, before: before, after: Evaluator.evaluate(observation, tree, digester), role: role))
   }
 
   /// Where the filesystem knows when a file came to be (statx(2), STATX_BTIME).

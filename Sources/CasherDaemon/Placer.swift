@@ -64,8 +64,9 @@ struct Placer {
   private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
     var result: [FilePath: Touched.Facets] = [:]
     for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
+      if condition.role == .left { continue }
       let facets =
-        condition.observation.facet == .entry && !condition.isDecisive
+        condition.observation.facet == .entry && condition.role == .free
         ? .made : RunRecorder.facets(condition.observation.facet)
       result[condition.observation.path, default: []].formUnion(facets)
     }
@@ -84,7 +85,7 @@ struct Placer {
           recorder.replayObserves(observation, value: value)
         }
         for condition in record.conditions {
-          if condition.observation.isInside, !condition.isDecisive { continue }
+          if condition.observation.isInside, condition.role != .decisive { continue }
           if condition.observation.isInside {
             recorder.replayObserves(condition.observation, value: condition.before)
           } else {

@@ -12,17 +12,28 @@ struct Recording {
   ///
   /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
   /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
-  static func make(from recorder: RunRecorder, store: Store, withTimes: Bool) throws(Uncacheable) -> Recording {
+  static func make(
+    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
+  ) throws(Uncacheable) -> Recording {
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
-    if let obstacle = recorder.obstacles.first { throw obstacle }
-    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes)
+    try check(recorder, ignores)
+    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes, ignores: ignores)
     builder.gather()
     try builder.build()
     // Another hand may have changed an input or an output while these were read.
-    if let obstacle = recorder.obstacles.first { throw obstacle }
+    try check(recorder, ignores)
     return builder.recording
+  }
+
+  private static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
+    let obstacle = recorder.obstacles.first { obstacle in
+      if case .inputChanged(let path) = obstacle { return !ignores(path) }
+      if case .inputUnreadable(let path, _) = obstacle { return !ignores(path) }
+      return true
+    }
+    if let obstacle { throw obstacle }
   }
 }
 
@@ -48,23 +59,24 @@ private struct RecordingBuilder {
   let store: Store
   /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
   let withTimes: Bool
+  let ignores: (FilePath) -> Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
   private var statuses: [FilePath: FileStatus?] = [:]
 
-  init(recorder: RunRecorder, store: Store, withTimes: Bool) {
+  init(recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool) {
     self.recorder = recorder
     self.store = store
     self.withTimes = withTimes
+    self.ignores = ignores
   }
 
   // MARK: by path
 
   mutating func gather() {
-    for touched in recorder.entries.values {
-      guard touched.isObserved else { continue }
+    for touched in recorder.entries.values where touched.isObserved && !isIgnored(touched) {
       let present = recorder.presentPath(of: touched.key)
       if let original = touched.path {
         defer { if recorder.isChangedElsewhere(touched) { paths[original]?.isChangedElsewhere = true } }
@@ -76,6 +88,10 @@ private struct RecordingBuilder {
         merge(present, touched, wasThere: false)
       }
     }
+  }
+
+  private func isIgnored(_ touched: Touched) -> Bool {
+    (touched.path ?? recorder.presentPath(of: touched.key)).map(ignores) ?? false
   }
 
   private mutating func merge(_ path: FilePath, _ touched: Touched, wasThere: Bool) {
@@ -187,7 +203,7 @@ private struct RecordingBuilder {
 
   private mutating func condition(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
     if let attributes = state.attributes {
-      add(path, .attributes, before: attributes, isDecisive: true)
+      add(path, .attributes, before: attributes, role: .decisive)
     }
     if state.facets.contains(.content) {
       let (facet, value) = try wholeState(path, state)
@@ -196,21 +212,22 @@ private struct RecordingBuilder {
     }
     if state.facets.contains(.probed) {
       let (facet, value) = try wholeState(path, state)
-      add(path, facet, before: value, isDecisive: true)
+      add(path, facet, before: value, role: .decisive)
       return
     }
     if state.facets.contains(.made) {
       let (facet, value) = try wholeState(path, state)
-      add(path, facet, before: value, isDecisive: false)
+      add(path, facet, before: value, role: .free)
     }
     if state.facets.contains(.ownership) {
-      add(path, .ownership, before: ownershipBefore(state), isDecisive: false)
+      add(path, .ownership, before: ownershipBefore(state), role: .free)
     }
-    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state), isDecisive: false) }
+    if state.facets.contains(.kind) { add(path, .kind, before: kindBefore(state), role: .free) }
+    add(path, BytecodeCache.isName(path) && state.isCheckedBytecode ? .bytecode : .entry, before: .absent, role: .left)
     if state.facets.contains(.replaceable) {
       add(
         path, .replaceable, before: state.before.status?.type == .directory ? .kind(.directory) : .notDirectory,
-        isDecisive: false)
+        role: .free)
     }
   }
 
@@ -220,10 +237,10 @@ private struct RecordingBuilder {
 
   private func kindBefore(_ state: PathState) -> Value { state.before.status.map { .kind($0.type) } ?? .absent }
 
-  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, isDecisive: Bool) {
+  private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, role: Condition.Role) {
     let observation = Observation(path: path, facet: facet)
     recording.conditions.append(
-      Condition(observation, before: before, after: valueNow(observation), isDecisive: isDecisive))
+      Condition(observation, before: before, after: valueNow(observation), role: role))
   }
 
   /// The value as the run left it; files that were captured are not read a second time.
@@ -246,15 +263,16 @@ private struct RecordingBuilder {
       if isOwn {
         let before: Value =
           listing.path == nil ? .absent : .listing(Evaluator.listingDigest(listing.entries, except: []))
-        add(path, .listing, before: before, isDecisive: true)
+        add(path, .listing, before: before, role: .decisive)
       } else {
-        let except = (produced[path] ?? []).sorted()
+        let hidden = listing.entries.map(\.0).filter { ignores(path.appending($0)) }
+        let except = Set((produced[path] ?? []) + hidden).sorted()
         recording.observations[Observation(path: path, facet: .listing, except: except)] =
           .listing(Evaluator.listingDigest(listing.entries, except: except))
         for name in except {
           guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content])
           else { continue }
-          add(path.appending(name), .kind, before: kindBefore(state), isDecisive: true)
+          add(path.appending(name), .kind, before: kindBefore(state), role: .decisive)
         }
       }
     }
@@ -275,7 +293,7 @@ private struct RecordingBuilder {
       let before = Value.listing(Evaluator.listingDigest(same, except: []))
       if (paths[path]?.isProduced ?? false) || others.contains(where: { paths[$0]?.isProduced ?? false }) {
         recording.conditions.append(
-          Condition(observation, before: before, after: valueNow(observation), isDecisive: true))
+          Condition(observation, before: before, after: valueNow(observation), role: .decisive))
       } else {
         recording.observations[observation] = before
       }

@@ -129,10 +129,12 @@ struct RunFinish {
   private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
     var outside = OutsideRecording(
       tree: services.tree, digester: services.digester, store: services.store, started: run.started,
-      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes)
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes,
+      ignores: request.options.ignores)
     try outside.add(accesses)
     var recording = try Recording.make(
-      from: run.freeze(), store: services.store, withTimes: request.options.observeTimes)
+      from: run.freeze(), store: services.store, withTimes: request.options.observeTimes,
+      ignores: request.options.ignores)
     recording.observations.merge(outside.observations) { mine, _ in mine }
     recording.conditions += outside.conditions
     recording.outputs = (recording.outputs + outside.outputs).sorted(by: Recording.placingOrder)

@@ -30,8 +30,8 @@ final class Obstacles: Sendable {
 
   func append(_ obstacle: Uncacheable) { found.withLock { $0.append(obstacle) } }
 
-  /// The one to tell of.
-  var first: Uncacheable? { found.withLock { $0.first } }
+  /// The first of those that count.
+  func first(where counts: (Uncacheable) -> Bool) -> Uncacheable? { found.withLock { $0 }.first(where: counts) }
 }
 
 /// Everything one run has seen and changed inside the mount, as it happens.

@@ -28,6 +28,7 @@ enum WeakKey {
     case .pipe: encoder.put(2 as UInt8)
     }
     encoder.put(request.options.extras)
+    encoder.put(request.options.ignored)
     // A run that was observed in another way must not serve this call.
     encoder.put(request.options.outside == .trust)
     encoder.put(request.options.outsideWrites.rawValue)

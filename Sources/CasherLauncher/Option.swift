@@ -72,6 +72,10 @@ public struct Option: Sendable {
     value("ignore-env", "NAME", "the variable does not count") { invocation, name throws(UsageError) in
       invocation.options.environmentIgnored.append(try variableName(name))
     },
+    value("ignore", "GLOB", "paths that fit are neither inputs nor outputs; * stands for slashes too") {
+      invocation, pattern throws(UsageError) in
+      invocation.options.ignored.append(FilePath(pattern))
+    },
     value("only-env", "A,B", "these variables alone count, and the command sees no others") {
       invocation, list throws(UsageError) in
       for name in list.split(separator: UInt8(ascii: ",")) {

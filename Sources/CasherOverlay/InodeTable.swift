@@ -238,6 +238,21 @@ final class InodeTable: Sendable {
 
   /// Everything the kernel still knew is forgotten: it has unmounted.
   func forgetAll() {
+    forEachShard { nodes in for node in nodes { forget(node, .max) } }
+  }
+
+  /// The nodes that the kernel has right below these.
+  func children(of directories: [Node]) -> [Node] {
+    let parents = Set(directories.map(ObjectIdentifier.init))
+    var result: [Node] = []
+    forEachShard { nodes in
+      for node in nodes { if let parent = node.parent, parents.contains(ObjectIdentifier(parent)) { result.append(node) } }
+    }
+    return result
+  }
+
+  /// Calls `body` with the nodes of one part of the table after the other, without its lock.
+  private func forEachShard(_ body: ([Node]) -> Void) {
     for shard in shards {
       var nodes: [Node] = []
       shard.lock.lock()
@@ -249,7 +264,7 @@ final class InodeTable: Sendable {
         }
       }
       shard.lock.unlock()
-      for node in nodes { forget(node, .max) }
+      body(nodes)
     }
   }
 

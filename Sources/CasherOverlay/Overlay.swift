@@ -259,8 +259,22 @@ public final class Overlay: Sendable {
       return true
     }
     if removed {
+      dropRetiredViews(unlessFewerThan: Overlay.retiredViewsLimit)
       notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
     }
+  }
+
+  /// So many retired views may wait to be forgotten before they are seen to.
+  private static let retiredViewsLimit = 8
+
+  /// A process that outlives its run for a moment leaves names of the view's directories in the kernel's cache, which
+  /// hold the whole view for as long as memory is not short. Makes the kernel drop what is below the roots of such views.
+  private func dropRetiredViews(unlessFewerThan limit: Int) {
+    let present = Set(allViews.map(ObjectIdentifier.init))
+    let roots = table.nodes(of: rootInode, except: mainView).filter { !present.contains(ObjectIdentifier($0.view)) }
+    guard roots.count >= limit else { return }
+    notifier.send(table.children(of: roots).compactMap { node in node.parent.map { .entry($0, node.name) } })
+    notifier.send(roots.map { .entry($0, configuration.viewsName) })
   }
 
   /// Whether processes may still be in a view other than the main one. They keep the filesystem alive in mount
@@ -270,6 +284,7 @@ public final class Overlay: Sendable {
     let deadline = Clock.monotonic() &+ timeoutNanoseconds
     while true {
       if table.nodes(of: rootInode, except: mainView).isEmpty { return false }
+      dropRetiredViews(unlessFewerThan: 1)
       if Clock.monotonic() >= deadline { return true }
       flushNotifications()
       var pause = timespec(tv_sec: 0, tv_nsec: 5_000_000)

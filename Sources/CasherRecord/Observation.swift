@@ -98,36 +98,43 @@ public struct PathSet: Hashable, Sendable {
 /// An observation of something that the run then produced itself: it holds as it was before the run, or as the run
 /// left it (unless only the state before will do, `--strict`).
 public struct Condition: Hashable, Sendable {
+  /// What the observation says of what the run did.
+  public enum Role: UInt8, Sendable, Hashable {
+    /// The run saw the state before and may have decided by it what to do.
+    case decisive = 0
+    /// The run merely created, overwrote or removed the name, which it would have done in either state.
+    case free
+    /// Tells only whether the name is exactly as the run left it: what was there before made no difference.
+    case left
+  }
+
   public var observation: Observation
   public var before: Value
   public var after: Value
-  /// The run saw the state before and may have decided by it what to do. What it merely created, overwrote or removed
-  /// it would have created, overwritten or removed in either state.
-  public var isDecisive: Bool
+  public var role: Role
 
-  public init(_ observation: Observation, before: Value, after: Value, isDecisive: Bool) {
+  public init(_ observation: Observation, before: Value, after: Value, role: Role) {
     self.observation = observation
     self.before = before
     self.after = after
-    self.isDecisive = isDecisive
+    self.role = role
   }
 }
 
 extension Condition {
-  /// Whether all conditions of a run hold together, given their present values in the same order.
+  /// Whether all conditions of a run hold together; `value` gives the present value of an observation.
   ///
   /// Either everything that the run may have decided by is as it was before: then it would do the same again. Or
-  /// everything is as the run left it. A mixture of the two is a state of which nothing is known: a command that makes
-  /// only what is missing would do something else there than it did in either.
-  public static func hold(_ conditions: [Condition], now values: [Value], strictly: Bool) -> Bool {
-    var isAsBefore = true
-    var isAsLeft = !strictly
-    for (condition, value) in zip(conditions, values) {
-      if value != condition.before, strictly || condition.isDecisive || value != condition.after { isAsBefore = false }
-      if value != condition.after { isAsLeft = false }
-      if !isAsBefore && !isAsLeft { return false }
+  /// everything is exactly as the run left it. A mixture of the two is a state of which nothing is known: a command that
+  /// makes only what is missing would do something else there than it did in either.
+  public static func hold(_ conditions: [Condition], strictly: Bool, value: (Observation) -> Value) -> Bool {
+    let isAsBefore = conditions.allSatisfy { condition in
+      if condition.role == .left { return true }
+      let now = value(condition.observation)
+      return now == condition.before || (!strictly && condition.role == .free && now == condition.after)
     }
-    return isAsBefore || isAsLeft
+    if isAsBefore || strictly { return isAsBefore }
+    return conditions.allSatisfy { value($0.observation) == $0.after }
   }
 }
 
@@ -155,12 +162,14 @@ extension Condition: ByteCodable {
     encoder.put(observation)
     encoder.put(before)
     encoder.put(after)
-    encoder.put(isDecisive)
+    encoder.put(role.rawValue)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
-    self.init(
-      try decoder.value(), before: try decoder.value(), after: try decoder.value(), isDecisive: try decoder.bool())
+    let observation: Observation = try decoder.value()
+    let (before, after): (Value, Value) = (try decoder.value(), try decoder.value())
+    guard let role = Role(rawValue: try decoder.byte()) else { throw DecodingFailure("unknown role of a condition") }
+    self.init(observation, before: before, after: after, role: role)
   }
 }
 

@@ -53,6 +53,7 @@ extension CallOptions: ByteCodable {
     encoder.put(environmentIgnored)
     encoder.put(environmentOnly != nil)
     encoder.put(environmentOnly ?? [])
+    encoder.put(ignored)
     encoder.put(extras)
     encoder.put(tags)
   }
@@ -70,6 +71,7 @@ extension CallOptions: ByteCodable {
     let only = try decoder.bool()
     let names = try decoder.paths()
     environmentOnly = only ? names : nil
+    ignored = try decoder.paths()
     extras = try decoder.byteStrings()
     tags = try decoder.byteStrings()
   }

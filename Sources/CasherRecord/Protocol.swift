@@ -78,6 +78,8 @@ public struct CallOptions: Hashable, Sendable {
   public var environmentAdded: [FilePath] = []
   public var environmentIgnored: [FilePath] = []
   public var environmentOnly: [FilePath]?
+  /// Shell patterns of paths that are neither inputs nor outputs; `*` stands for slashes too.
+  public var ignored: [FilePath] = []
   /// Further text in the weak key: salt, declared variables, each already in one unambiguous piece.
   public var extras: [[UInt8]] = []
   public var tags: [[UInt8]] = []
@@ -86,6 +88,9 @@ public struct CallOptions: Hashable, Sendable {
   public enum OutsidePolicy: UInt8, Sendable, Hashable { case automatic = 0, view, strace, trust }
 
   public init() {}
+
+  /// Whether a path, relative to the mount's root or absolute outside, is neither input nor output.
+  public func ignores(_ path: FilePath) -> Bool { ignored.contains { path.matches($0) } }
 }
 
 public struct CallRequest: Hashable, Sendable {
