@@ -75,7 +75,10 @@ extension RunRecorder {
   func willMake(_ name: FilePath, in directory: DirectoryReference, linkOf inode: InodeKey?, by thread: Int32) {
     let touched = touch(directory, name)
     settleOthers(touched.key, than: thread)
-    if let inode { pinNames(of: inode) }
+    guard let inode else { return }
+    // Linking changes the inode, after which its content from before can no longer be told.
+    for other in byInode[inode] ?? [] { observe(other, .content) }
+    pinNames(of: inode)
   }
 
   func didMake(

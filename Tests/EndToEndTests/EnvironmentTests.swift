@@ -1,0 +1,142 @@
+import Foundation
+import Testing
+
+@Suite("The environment and the working directory")
+struct EnvironmentTests {
+  @Test("A variable that is set, changed or removed counts")
+  func variables() throws {
+    try withTwins { twins throws in
+      try twins.missThenHit("echo ${COLOUR-none}")
+      twins.place.environment["COLOUR"] = "red"
+      try twins.missThenHit("echo ${COLOUR-none}")
+      twins.place.environment["COLOUR"] = ""
+      try twins.missThenHit("echo ${COLOUR-none}")
+      twins.place.environment["COLOUR"] = nil
+      try twins.hit("echo ${COLOUR-none}")
+    }
+  }
+
+  @Test("Session noise does not count, and the command still sees it; --env makes it count")
+  func noise() throws {
+    try withMount { place throws in
+      place.environment["TERM"] = "vt100"
+      #expect(try place.acache("echo $TERM").output == "vt100\n")
+      place.environment["TERM"] = "xterm"
+      place.environment["SSH_CLIENT"] = "10.0.0.1"
+      #expect(try place.acache("echo $TERM").output == "vt100\n")
+      #expect(try place.acache("echo $TERM", options: ["--env", "TERM"]).output == "xterm\n")
+      place.environment["TERM"] = "linux"
+      #expect(try place.acache("echo $TERM", options: ["--env=TERM"]).output == "linux\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 3))
+    }
+  }
+
+  @Test("--ignore-env drops a variable")
+  func ignored() throws {
+    try withMount { place throws in
+      let options = ["--ignore-env", "JOB"]
+      place.environment["JOB"] = "1"
+      try place.acache("true", options: options)
+      place.environment["JOB"] = "2"
+      try place.acache("true", options: options)
+      #expect(try place.counts() == Counts(hits: 1, misses: 1))
+      try place.acache("true")
+      place.environment["JOB"] = "1"
+      try place.acache("true")
+      #expect(try place.counts() == Counts(hits: 1, misses: 3))
+    }
+  }
+
+  @Test("--only-env keeps the variables named, and the command sees no others")
+  func only() throws {
+    try withMount { place throws in
+      let options = ["--only-env", "A,B"]
+      place.environment["A"] = "1"
+      place.environment["C"] = "3"
+      let script = "echo $A-$B-$C"
+      #expect(try place.acache(script, options: options).output == "1--\n")
+      place.environment["C"] = "4"
+      #expect(try place.acache(script, options: options).output == "1--\n")
+      place.environment["B"] = "2"
+      #expect(try place.acache(script, options: options).output == "1-2-\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("Values of variables are nowhere in the cache")
+  func secrets() throws {
+    try withMount { place throws in
+      place.environment["TOKEN"] = "correct-horse-battery"
+      place.environment["SSH_NOTE"] = "correct-horse-battery"
+      try place.acache("true")
+      #expect(try place.counts() == Counts(hits: 0, misses: 1))
+      let found = try place.shell("grep -rl correct-horse-battery ../cache | wc -l")
+      #expect(found.output == "0\n")
+    }
+  }
+
+  @Test("The umask and the user count")
+  func umaskAndUser() throws {
+    try withTwins { twins throws in
+      try twins.edit("chmod 777 .")
+      let place = twins.place
+      let script = "acache -- sh -c 'rm -f f; echo x > f'; stat -c %a f"
+      #expect(try place.shell("umask 022; " + script).output == "644\n")
+      #expect(try place.shell("umask 077; " + script).output == "600\n")
+      #expect(try place.shell("umask 022; rm f; " + script).output == "644\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+      #expect(
+        try place.shell("acache -- id -u; setpriv --reuid 1234 --clear-groups acache -q -- id -u").output == "0\n1234\n"
+      )
+    }
+  }
+
+  @Test("The same command in another directory of the mount is another command")
+  func directory() throws {
+    try withTwins(prepare: "mkdir a b; echo one > a/in; echo two > b/in") { twins throws in
+      try twins.missThenHit("cat in > out", in: "a")
+      try twins.missThenHit("cat in > out", in: "b")
+      try twins.hit("cat in > out", in: "a")
+    }
+  }
+
+  @Test("A directory that is entered through a symlink is the one it leads to, and PWD as without acache")
+  func directoryThroughSymlink() throws {
+    try withTwins(prepare: "mkdir a; echo one > a/in; ln -s a l") { twins throws in
+      try twins.missThenHit("cat in", in: "l")
+      try twins.edit("mkdir b; echo two > b/in; ln -sfn b l")
+      try twins.missThenHit("cat in", in: "l")
+    }
+  }
+
+  @Test("The same tree mounted elsewhere is another, and hits with --relocatable")
+  func relocatable() throws {
+    let (one, other) = (try Place(), try Place())
+    other.environment["CASHER_CACHE_DIR"] = one.environment["CASHER_CACHE_DIR"]
+    other.environment["HOME"] = one.environment["HOME"]
+    for place in [one, other] {
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      try place.write("text\n", to: "in")
+    }
+    defer { for place in [one, other] { _ = try? place.casherfs("unmount", "--lazy", place.work) } }
+    for place in [one, other] { #expect(try place.acache("cat in > out; cat out").output == "text\n") }
+    #expect(try one.counts() == Counts(hits: 0, misses: 2))
+    for place in [one, other] {
+      try place.shell("rm out")
+      #expect(try place.acache("cat in > out; cat out", options: ["--relocatable"]).output == "text\n")
+      #expect(place.read("out") == "text\n")
+    }
+    #expect(try one.counts() == Counts(hits: 1, misses: 3))
+    // An output or a stream that names the mount is not shared.
+    for (script, name) in [("pwd > where; cat where", "where"), ("pwd", nil)] {
+      for place in [one, other] {
+        for _ in 1...2 {
+          let outcome = try place.acache(script, options: ["--relocatable"])
+          #expect(outcome.output == place.work + "\n")
+          if let name { #expect(place.read(name) == place.work + "\n") }
+        }
+      }
+    }
+    #expect(try one.counts() == Counts(hits: 5, misses: 7))
+  }
+}

@@ -1,0 +1,87 @@
+import Testing
+
+@Suite("Hard links")
+struct HardLinkTests {
+  @Test("What is written under one name counts for who reads another")
+  func readThroughOther() throws {
+    try withTwins(prepare: "echo one > a; ln a b") { twins throws in
+      try twins.missThenHit("cat b")
+      try twins.edit("echo two > a")
+      try twins.missThenHit("cat b")
+      try twins.edit("rm b; cp a b")
+      try twins.call(either: "cat b")
+    }
+  }
+
+  @Test("A link that a command makes comes back as a link")
+  func made() throws {
+    try withTwins(prepare: "echo one > a") { twins throws in
+      try twins.miss("ln a b")
+      try twins.edit("rm b")
+      try twins.hit("ln a b")
+      try twins.edit("echo more >> b; cat a")
+      try twins.edit("rm b; echo two > a")
+      try twins.call(either: "ln a b")
+      try twins.edit("echo more >> b; cat a")
+    }
+  }
+
+  @Test("Links among outputs are links after a hit")
+  func amongOutputs() throws {
+    try withTwins { twins throws in
+      let script = "mkdir d; echo x > d/a; ln d/a d/b; ln d/a c"
+      try twins.miss(script)
+      try twins.edit("rm -r c d")
+      try twins.hit(script)
+      try twins.edit("echo y >> c; cat d/a d/b")
+    }
+  }
+
+  @Test("Writing to one of several names changes the others, on a hit too")
+  func written() throws {
+    try withTwins(prepare: "echo data > in; echo old > a; ln a b") { twins throws in
+      try twins.miss("cat in > a; cat b")
+      try twins.call(either: "cat in > a; cat b")
+      try twins.edit("echo old > a")
+      try twins.call(either: "cat in > a; cat b")
+      try twins.edit("rm b; echo apart > b")
+      try twins.call(either: "cat in > a; cat b")
+      try twins.edit("ln -f a b")
+      try twins.call(either: "cat in > a; cat b")
+    }
+  }
+
+  @Test("Removing one of several names leaves the others")
+  func removed() throws {
+    try withTwins(prepare: "echo one > a; ln a b; ln a c") { twins throws in
+      try twins.miss("rm b; cat a")
+      try twins.edit("ln a b")
+      try twins.hit("rm b; cat a")
+      try twins.edit("echo two > a; ln c b")
+      try twins.miss("rm b; cat a")
+    }
+  }
+
+  @Test("cp -l of a tree")
+  func treeOfLinks() throws {
+    try withTwins(prepare: "mkdir d; echo 1 > d/a; echo 2 > d/b") { twins throws in
+      try twins.miss("cp -rl d e")
+      try twins.edit("rm -r e")
+      try twins.hit("cp -rl d e")
+      try twins.edit("echo changed > e/a; cat d/a; rm -r e")
+      try twins.miss("cp -rl d e")
+    }
+  }
+
+  @Test("Renaming one of two names of a file onto the other does nothing, as without acache")
+  func renameOntoSelf() throws {
+    try withTwins(prepare: "echo one > a; ln a b") { twins throws in
+      let script = "/usr/bin/python3 -c 'import os; os.rename(\"a\", \"b\")'"
+      try twins.call(either: script)
+      try twins.edit("rm b; echo two > b")
+      try twins.call(either: script)
+      try twins.edit("echo one > a; ln -f a b")
+      try twins.call(either: script)
+    }
+  }
+}

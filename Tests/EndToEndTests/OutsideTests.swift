@@ -1,0 +1,245 @@
+import Foundation
+import Testing
+
+@Suite("Outside the mount")
+struct OutsideTests {
+  @Test("The content of a file outside counts, and its permission bits")
+  func content() throws {
+    try withTwins(prepare: "echo one > ../out/f") { twins throws in
+      try twins.missThenHit("cat ../out/f; stat -c %a ../out/f")
+      try twins.edit("echo two > ../out/f")
+      try twins.missThenHit("cat ../out/f; stat -c %a ../out/f")
+      try twins.edit("chmod 600 ../out/f")
+      try twins.missThenHit("cat ../out/f; stat -c %a ../out/f")
+      try twins.edit("echo one > ../out/f; chmod 644 ../out/f")
+      try twins.hit("cat ../out/f; stat -c %a ../out/f")
+    }
+  }
+
+  @Test("A missing name outside counts, also in a directory that is missing")
+  func absent() throws {
+    try withTwins { twins throws in
+      let script = "cat ../out/d/f ../out/f 2>/dev/null || echo none"
+      try twins.missThenHit(script)
+      try twins.edit("echo there > ../out/f")
+      try twins.missThenHit(script)
+      try twins.edit("mkdir ../out/d; echo deep > ../out/d/f")
+      try twins.missThenHit(script)
+      try twins.edit("rm -r ../out/*")
+      try twins.hit(script)
+    }
+  }
+
+  @Test("A file outside that is only looked up counts")
+  func status() throws {
+    try withTwins(prepare: "echo one > ../out/f") { twins throws in
+      let script = "[ -s ../out/f ] && stat -c %s ../out/f; [ -x ../out/f ] && echo x; [ -d ../out/f ] || echo file"
+      try twins.missThenHit(script)
+      try twins.edit("echo longer > ../out/f")
+      try twins.missThenHit(script)
+      try twins.edit("chmod 755 ../out/f")
+      try twins.missThenHit(script)
+      try twins.edit("rm ../out/f; mkdir ../out/f")
+      try twins.missThenHit(script)
+    }
+  }
+
+  @Test("A listing outside counts")
+  func listing() throws {
+    try withTwins(prepare: "echo one > ../out/a") { twins throws in
+      try twins.missThenHit("ls -p ../out; cat ../out/*")
+      try twins.edit("echo two > ../out/b")
+      try twins.missThenHit("ls -p ../out; cat ../out/*")
+      try twins.edit("rm ../out/b")
+      try twins.hit("ls -p ../out; cat ../out/*")
+    }
+  }
+
+  @Test("A symlink outside counts, as a target, as a component and dangling")
+  func links() throws {
+    let prepare = "cd ../out; mkdir a b; echo 1 > a/f; echo 2 > b/f; ln -s a l; ln -s l/f m; ln -s none dangling"
+    try withTwins(prepare: prepare) { twins throws in
+      let script = "cat ../out/l/f ../out/m; cat ../out/dangling 2>/dev/null || readlink ../out/dangling"
+      try twins.missThenHit(script)
+      try twins.edit("ln -sfn b ../out/l")
+      try twins.missThenHit(script)
+      try twins.edit("echo there > ../out/none")
+      try twins.missThenHit(script)
+      try twins.edit("rm ../out/none; ln -sfn a ../out/l")
+      try twins.hit(script)
+      try twins.edit("rm ../out/m; cp ../out/a/f ../out/m")
+      try twins.call(either: "readlink ../out/m || " + script)
+    }
+  }
+
+  @Test("A program outside, its interpreter and its libraries count")
+  func executables() throws {
+    let prepare = """
+      cd ../out; cp /bin/cat interpreter; printf '#!../out/interpreter\\nfirst\\n' > tool; chmod 755 tool
+      echo 'int value(void) { return 1; }' > l.c; gcc -shared -fPIC -o libvalue.so l.c
+      echo '#include <stdio.h>\nint value(void); int main(void) { printf("%d\\\\n", value()); }' > m.c
+      gcc -o program m.c -L. -lvalue
+      """
+    try withTwins(prepare: prepare) { twins throws in
+      let script = "../out/tool; LD_LIBRARY_PATH=../out ../out/program"
+      try twins.missThenHit(script)
+      try twins.edit("sed -i s/first/second/ ../out/tool")
+      try twins.missThenHit(script)
+      try twins.edit("cp /usr/bin/wc ../out/interpreter")
+      try twins.missThenHit(script)
+      try twins.edit("cd ../out; sed -i s/1/2/ l.c; gcc -shared -fPIC -o libvalue.so l.c")
+      try twins.missThenHit(script)
+    }
+  }
+
+  @Test("A static program and one started by vfork, posix_spawn or a thread pool is seen")
+  func startedOtherwise() throws {
+    let prepare = """
+      echo '#include <stdio.h>\nint main(void) { FILE *f = fopen("../out/f", "r"); int c; \
+      while ((c = fgetc(f)) != EOF) putchar(c); }' > s.c; gcc -static -o s s.c
+      echo one > ../out/f; echo two > ../out/g
+      """
+    try withTwins(prepare: prepare) { twins throws in
+      let python = """
+        /usr/bin/python3 -I -c '
+        import os, subprocess, concurrent.futures as c
+        print(subprocess.run(["./s"], capture_output=True).stdout)
+        os.waitpid(os.posix_spawn("./s", ["./s"], {}), 0)
+        with c.ThreadPoolExecutor(8) as p: print(list(p.map(lambda n: open("../out/g").read(), range(16)))[0])'
+        """
+      try twins.missThenHit(python)
+      try twins.edit("echo three > ../out/f")
+      try twins.missThenHit(python)
+      try twins.edit("echo four > ../out/g")
+      try twins.missThenHit(python)
+    }
+  }
+
+  @Test("Paths are followed through changes of directory and openat with descriptors")
+  func relativePaths() throws {
+    try withTwins(prepare: "mkdir -p ../out/d/e; echo one > ../out/d/e/f; echo two > ../out/d/g") { twins throws in
+      let script = """
+        cd ../out/d/e && cat f && cd .. && cat g && /usr/bin/python3 -I -c '
+        import os
+        d = os.open("e", os.O_PATH); os.fchdir(os.open(".", os.O_RDONLY))
+        print(os.read(os.open("f", os.O_RDONLY, dir_fd=d), 10), os.access("e/none", os.F_OK))'
+        """
+      try twins.missThenHit(script)
+      try twins.edit("echo changed > ../out/d/e/f")
+      try twins.missThenHit(script)
+      try twins.edit("echo changed > ../out/d/g")
+      try twins.missThenHit(script)
+      try twins.edit("echo > ../out/d/e/none")
+      try twins.missThenHit(script)
+    }
+  }
+
+  @Test("Thousands of processes are followed")
+  func manyProcesses() throws {
+    try withTwins(prepare: "echo one > ../out/f") { twins throws in
+      let script = "i=0; while [ $i -lt 1500 ]; do (:); i=$((i+1)); done; cat ../out/f"
+      try twins.missThenHit(script)
+      try twins.edit("echo two > ../out/f")
+      try twins.miss(script)
+    }
+  }
+
+  @Test("What is written outside comes back, temporary files do not")
+  func writes() throws {
+    try withTwins(prepare: "echo one > in") { twins throws in
+      let script =
+        "t=$(mktemp ../out/t.XXXXXX); cat in > $t; cp $t ../out/made; rm $t; mkdir -p ../out/d; chmod 600 ../out/made"
+      try twins.missThenHit(script)
+      try twins.edit("rm -r ../out/*")
+      try twins.hit(script)
+      try twins.edit("echo two > in")
+      try twins.call(either: script)
+      try twins.edit("ls -l ../out | wc -l")
+    }
+  }
+
+  @Test("--outside-writes: refuse stores nothing, ignore puts nothing back")
+  func writePolicies() throws {
+    try withTwins { twins throws in
+      try twins.notStored("echo x > ../out/f", "outside-write", "--outside-writes=refuse")
+      try twins.edit("rm ../out/f")
+      let place = twins.place
+      for _ in 1...2 { try place.acache("echo y > ../out/g", options: ["--outside-writes=ignore"]) }
+      #expect(try place.shell("cat ../out/g; rm ../out/g").output == "y\n")
+      try place.acache("echo y > ../out/g", options: ["--outside-writes=ignore"])
+      #expect(try place.counts().hits >= 1)
+      #expect(try place.shell("ls ../out").output == "")
+    }
+  }
+
+  @Test("A file outside that is updated in place or grows is not taken for an output")
+  func updates() throws {
+    try withTwins(prepare: "echo 0 > ../out/counter") { twins throws in
+      for _ in 1...3 {
+        try twins.call(either: "n=$(cat ../out/counter); echo $((n+1)) > ../out/counter; echo line >> ../out/log")
+      }
+      for _ in 1...3 { try twins.call(either: "sed -i s/line/row/ ../out/log; sort -o ../out/log ../out/log") }
+      for _ in 1...3 { try twins.call(either: "echo more >> ../out/log") }
+    }
+  }
+
+  @Test("What is removed, renamed or linked outside ends as without acache")
+  func removals() throws {
+    try withTwins(prepare: "cd ../out; echo 1 > a; echo 2 > b; mkdir d; echo 3 > d/f") { twins throws in
+      let script = "cd ../out; rm -f a; mv b c; mv d e; ln c l; ln -s c s"
+      try twins.call(either: script)
+      try twins.edit("rm -rf ../out/*; cd ../out; echo 1 > a; echo 2 > b; mkdir d; echo 3 > d/f")
+      try twins.call(either: script)
+      try twins.edit("rm -rf ../out/*")
+      try twins.call(either: script + " 2>/dev/null; true")
+    }
+  }
+
+  @Test("A listing outside that changes while the command runs is not stored as if the command had seen it")
+  func listingChanged() throws {
+    try withMount { place throws in
+      try place.shell("mkdir ../d; touch ../d/a; mkfifo ../ready ../go")
+      let call = "acache -- sh -c 'ls ../d; echo > ../ready; read x < ../go'"
+      let script = "\(call) & read x < ../ready; touch ../d/b; echo > ../go; wait"
+      #expect(try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "a\n")
+      try place.shell("(timeout 20 cat ../ready; timeout 20 sh -c 'echo > ../go') >/dev/null 2>&1 &")
+      #expect(try place.shell(call).output == "a\nb\n")
+    }
+  }
+
+  @Test("A file outside that changes while the command runs is not stored as if the command had read it")
+  func contentChanged() throws {
+    try withMount { place throws in
+      try place.shell("echo one > ../f; ln -s f ../l; mkfifo ../ready ../go")
+      let call = "acache -- sh -c 'cat ../f; readlink ../l; echo > ../ready; read x < ../go'"
+      let script = "\(call) & read x < ../ready; echo two > ../f; ln -sfn g ../l; echo > ../go; wait"
+      #expect(try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "one\nf\n")
+      try place.shell("(timeout 20 cat ../ready; timeout 20 sh -c 'echo > ../go') >/dev/null 2>&1 &")
+      #expect(try place.shell(call).output == "two\ng\n")
+    }
+  }
+
+  @Test("/proc, /sys and /dev do not count")
+  func kernelFiles() throws {
+    try withTwins { twins throws in
+      try twins.missThenHit(
+        "cat /proc/uptime /proc/self/stat > /dev/null; ls /sys > /dev/null; head -c 3 /dev/urandom > /dev/null")
+    }
+  }
+
+  @Test("When strace is missing, acache says what is not observed and stores nothing, unless --outside=trust is given")
+  func withoutTracer() throws {
+    try withMount { place throws in
+      try place.shell(
+        "mkdir ../bin; for p in cat sh echo; do ln -s $(command -v $p) ../bin; done; ln -s \(Programs.acache) ../bin")
+      place.environment["PATH"] = place.base + "/bin"
+      for _ in 1...2 { #expect(try place.acache("echo x", options: ["--outside=strace"]).output == "x\n") }
+      let outcome = try place.acache("echo x", options: ["--outside=strace", "-v"])
+      #expect(outcome.output == "x\n")
+      #expect(outcome.error.contains("strace"))
+      #expect(try place.counts().hits == 0)
+      for _ in 1...2 { #expect(try place.acache("echo x", options: ["--outside=trust"]).output == "x\n") }
+      #expect(try place.counts().hits == 1)
+    }
+  }
+}

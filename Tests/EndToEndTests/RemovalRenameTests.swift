@@ -1,0 +1,123 @@
+import Testing
+
+@Suite("Removal and renaming")
+struct RemovalRenameTests {
+  @Test("Removing a file does not depend on its content, and removes whatever is there")
+  func removal() throws {
+    try withTwins(prepare: "echo one > f") { twins throws in
+      try twins.miss("rm f && echo removed")
+      try twins.edit("echo two > f")
+      try twins.call(either: "rm f && echo removed")
+      try twins.edit("echo one > f")
+      try twins.hit("rm f && echo removed")
+      try twins.edit("ln -s nowhere f")
+      try twins.call(either: "rm f && echo removed")
+      try twins.notStored("rm f 2>/dev/null && echo removed", "failed", "--strict")
+    }
+  }
+
+  @Test("rm -f of what is missing, and of what has appeared")
+  func removalOfMissing() throws {
+    try withTwins { twins throws in
+      try twins.missThenHit("rm -f f")
+      try twins.edit("echo one > f")
+      try twins.call(either: "rm -f f")
+      try twins.hit("rm -f f")
+    }
+  }
+
+  @Test("Removing a tree removes what is in it now")
+  func treeRemoval() throws {
+    try withTwins(prepare: "mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b") { twins throws in
+      try twins.miss("rm -r d")
+      try twins.edit("mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b")
+      try twins.hit("rm -r d")
+      try twins.edit("mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b; echo 3 > d/e/new")
+      try twins.miss("rm -r d")
+      try twins.edit("mkdir -p d/e/f")
+      try twins.miss("rm -r d")
+    }
+  }
+
+  @Test("rmdir fails on a directory that is no longer empty")
+  func directoryRemoval() throws {
+    try withTwins(prepare: "mkdir d") { twins throws in
+      try twins.miss("rmdir d")
+      try twins.edit("mkdir d")
+      try twins.hit("rmdir d")
+      try twins.edit("mkdir d; : > d/f")
+      try twins.notStored("rmdir d", "failed")
+    }
+  }
+
+  @Test("What is renamed is an input; the new name has what the old one had")
+  func rename() throws {
+    try withTwins(prepare: "echo one > a") { twins throws in
+      try twins.miss("mv a b")
+      try twins.edit("mv b a")
+      try twins.hit("mv a b")
+      try twins.edit("rm b; echo two > a")
+      try twins.miss("mv a b")
+      try twins.edit("echo one > a; rm b; mkdir b")
+      try twins.call(either: "mv a b")
+    }
+  }
+
+  @Test("Renaming onto a file replaces it, whatever it was")
+  func renameOnto() throws {
+    try withTwins(prepare: "echo one > a; echo old > b") { twins throws in
+      try twins.miss("mv -f a b")
+      try twins.edit("echo one > a; echo other > b")
+      try twins.call(either: "mv -f a b")
+      try twins.edit("echo one > a; rm b; ln -s nowhere b")
+      try twins.call(either: "mv -f a b")
+      try twins.edit("echo one > a; ln b c; chmod 600 b")
+      try twins.call(either: "mv -f a b")
+    }
+  }
+
+  @Test("A renamed tree brings everything in it")
+  func treeRename() throws {
+    try withTwins(prepare: "mkdir -p d/e; echo 1 > d/a; echo 2 > d/e/b; ln -s a d/l") { twins throws in
+      try twins.miss("mv d n; cat n/e/b")
+      try twins.edit("mv n d")
+      try twins.hit("mv d n; cat n/e/b")
+      try twins.edit("mv n d; echo changed > d/a")
+      try twins.miss("mv d n; cat n/e/b")
+      try twins.edit("mv n d; echo 3 > d/e/new")
+      try twins.miss("mv d n; cat n/e/b")
+      try twins.edit("mv n d; mkdir n")
+      try twins.call(either: "mv d n; cat n/e/b 2>/dev/null || cat n/d/e/b")
+    }
+  }
+
+  @Test("What is changed in a tree that was renamed, and made where it had been, comes back")
+  func renameAndChange() throws {
+    try withTwins(prepare: "mkdir d; echo 1 > d/a; echo 2 > d/b") { twins throws in
+      let script = "mv d n; echo changed > n/a; rm n/b; mkdir d; echo fresh > d/a; mv n/a d/c"
+      try twins.miss(script)
+      try twins.edit("rm -r d n; mkdir d; echo 1 > d/a; echo 2 > d/b")
+      try twins.hit(script)
+    }
+  }
+
+  @Test("Two names that change places")
+  func swap() throws {
+    try withTwins(prepare: "echo one > a; echo two > b") { twins throws in
+      for _ in 1...3 { try twins.call(either: "mv a t; mv b a; mv t b") }
+      try twins.edit("echo three > b")
+      try twins.miss("mv a t; mv b a; mv t b")
+    }
+  }
+
+  @Test("A file that is removed and made again")
+  func removedAndMade() throws {
+    try withTwins(prepare: "echo one > in; echo old > out; chmod 600 out") { twins throws in
+      try twins.missThenHit("rm -f out; cat in > out")
+      try twins.edit("echo other > out; chmod 640 out")
+      try twins.call(either: "rm -f out; cat in > out")
+      try twins.edit("rm out; mkdir out")
+      try twins.notStored("rm -f out; cat in > out", "failed")
+    }
+  }
+}
