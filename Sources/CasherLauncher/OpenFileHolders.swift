@@ -17,7 +17,8 @@ struct OpenFileHolders {
 
   /// Nil when someone may write to the file besides this process, which has it as `descriptors`, and what it starts.
   init?(of file: FileDescriptor, as descriptors: [FileDescriptor]) {
-    guard let path = try? FileDescriptor.workingDirectory.readLink(file.procPath), !OpenFileHolders.haveChildren() else {
+    guard let path = try? FileDescriptor.workingDirectory.readLink(file.procPath), !OpenFileHolders.haveChildren()
+    else {
       return nil
     }
     self.path = path
