@@ -100,6 +100,9 @@ public enum Daemon {
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
+      let watch = try MountTableWatch()
+      let watcher = MountWatcher(overlay: overlay, directory: configuration.directory)
+      try SystemThread.start { watcher.run(watch) }
       try SystemThread.start {
         Signals.wait(for: [SIGTERM, SIGINT, SIGHUP])
         overlay.stop()

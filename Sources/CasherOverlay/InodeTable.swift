@@ -246,7 +246,9 @@ final class InodeTable: Sendable {
     let parents = Set(directories.map(ObjectIdentifier.init))
     var result: [Node] = []
     forEachShard { nodes in
-      for node in nodes { if let parent = node.parent, parents.contains(ObjectIdentifier(parent)) { result.append(node) } }
+      for node in nodes {
+        if let parent = node.parent, parents.contains(ObjectIdentifier(parent)) { result.append(node) }
+      }
     }
     return result
   }
