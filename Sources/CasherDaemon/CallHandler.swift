@@ -216,7 +216,7 @@ struct CallHandler {
     }
     let reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
-      outsideIgnored: [request.mount, services.configuration.directory, "/proc", "/sys", "/dev"], messages: messages)
+      outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
