@@ -10,7 +10,10 @@ struct InPlaceTests {
     ("an append", "echo more >> f"),
     ("<>", "printf Y 1<> f"),
     ("truncate", "truncate -s 3 f"),
-    ("a mapped write", "/usr/bin/python3 -c 'import mmap; f=open(\"f\",\"r+b\"); m=mmap.mmap(f.fileno(),0); m[0:1]=b\"W\"'"),
+    (
+      "a mapped write",
+      "/usr/bin/python3 -c 'import mmap; f=open(\"f\",\"r+b\"); m=mmap.mmap(f.fileno(),0); m[0:1]=b\"W\"'"
+    ),
     ("reading and writing", "/usr/bin/python3 -c 'f=open(\"f\",\"r+\"); t=f.read(); f.seek(0); f.write(t[::-1])'"),
     ("shred and rewrite", "cat f > g; tr a-z A-Z < g > f; rm g"),
     ("tee -a", "echo x | tee -a f"),
