@@ -82,8 +82,29 @@ struct OutsideRecording {
         if withTimes, target?.type == .regular { note(Observation(path: path, facet: .stamp)) }
       }
     }
-    if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) { note(Observation(path: path, facet: .entry)) }
-    if kinds.contains(.listed) { note(Observation(path: path, facet: .listing, except: ownNames.sorted())) }
+    if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) {
+      let link = (try? tree.status(of: path)) ?? nil
+      if let link, link.type == .symlink, link.changed >= started { throw .inputChanged(path) }
+      note(Observation(path: path, facet: .entry))
+    }
+    if kinds.contains(.listed) {
+      if let target { try checkUnchangedListing(path, target, ownNames: ownNames) }
+      note(Observation(path: path, facet: .listing, except: ownNames.sorted()))
+    }
+  }
+
+  /// A directory changes with each name that comes or goes. Where the run itself changed it, others' names tell, by
+  /// the time of their inode's last change, whether they came during the run.
+  private func checkUnchangedListing(
+    _ path: FilePath, _ directory: FileStatus, ownNames: [FilePath]
+  ) throws(Uncacheable) {
+    guard directory.type == .directory, directory.modified >= started else { return }
+    if ownNames.isEmpty { throw .inputChanged(path) }
+    let own = Set(ownNames)
+    for entry in (try? tree.entries(of: path, following: true)) ?? [] where !own.contains(entry.name) {
+      let status = try? tree.status(of: path.appending(entry.name))
+      if status?.changed ?? started >= started { throw .inputChanged(path) }
+    }
   }
 
   private mutating func note(_ observation: Observation) {
