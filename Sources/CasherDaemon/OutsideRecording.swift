@@ -47,8 +47,10 @@ struct OutsideRecording {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
     }
     for access in accesses where !ignores(access.path) {
-      if access.produced.isEmpty || policy == .ignore {
+      if access.produced.isEmpty {
         try observe(access, ownNames: ownNames[access.path] ?? [])
+      } else if policy == .ignore {
+        try leaveOut(access)
       } else {
         try produce(access)
       }
@@ -160,6 +162,15 @@ struct OutsideRecording {
     } else {
       add(path, .ownership, before: Evaluator.ownership(now), role: .free)
     }
+  }
+
+  /// What the run wrote is no output; what it had learned of it before is an input all the same.
+  private mutating func leaveOut(_ access: OutsideAccess) throws(Uncacheable) {
+    let path = OutsideRecording.canonical(access.path)
+    let isMissed = access.observed.contains(.missing)
+    if isMissed { add(path, .entry, before: .absent, role: .decisive) }
+    if isMissed || access.produced.contains(.madeNew) || wasBornInRun(path) { return }
+    if !access.observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { throw .outsideUpdate(path) }
   }
 
   private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, role: Condition.Role) {
