@@ -18,7 +18,8 @@ let package = Package(
       name: "acache", dependencies: ["CasherLauncher"], swiftSettings: swiftSettings,
       linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(
-      name: "casherfs", dependencies: ["CasherDaemon", "CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
+      name: "casherfs",
+      dependencies: ["CasherLauncher", "CasherDaemon", "CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
       swiftSettings: swiftSettings),
     .target(
       name: "CasherLauncher", dependencies: ["CasherTracer", "CasherRecord", "CasherSystem"],

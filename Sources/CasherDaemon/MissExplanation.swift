@@ -34,7 +34,7 @@ struct MissExplanation {
     if differences.isEmpty {
       return ["run \(name) has the same inputs, but standard input differs or its files are no longer in the cache"]
     }
-    var result = ["compared with run \(name), \(differences.count) input\(differences.count == 1 ? "" : "s") differ:"]
+    var result = ["compared with run \(name), \(differences.count) input\(differences.count == 1 ? " differs" : "s differ"):"]
     result += differences.prefix(MissExplanation.limit).map { "  \($0)" }
     if differences.count > MissExplanation.limit {
       result.append("  and \(differences.count - MissExplanation.limit) more")

@@ -22,7 +22,7 @@ public enum Launcher {
       Console.print("acache \(CasherVersion.current)\n", on: .standardOutput)
       return 0
     case .run:
-      return call(invocation, environment: restricted(environment, to: invocation.options.environmentOnly))
+      return call(invocation, environment: self.environment(for: invocation))
     }
   }
 
@@ -42,9 +42,10 @@ public enum Launcher {
     }
   }
 
-  /// The variables whose names are in `names`; all when nil.
-  private static func restricted(_ environment: [[UInt8]], to names: [FilePath]?) -> [[UInt8]] {
-    guard let names else { return environment }
+  /// What the command gets of this process's environment.
+  static func environment(for invocation: Invocation) -> [[UInt8]] {
+    let environment = ProcessArguments.environment
+    guard let names = invocation.options.environmentOnly else { return environment }
     let wanted = Set(names.map(\.bytes))
     return environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
   }

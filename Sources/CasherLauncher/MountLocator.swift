@@ -19,9 +19,9 @@ struct MountLocation: Sendable {
     let value: [UInt8]
     do throws(Errno) { value = try FilePath(".").extendedAttribute(ProtocolVersion.attribute) } catch {
       return .failure(
-        NoCache(
-          error == .noData || error == .notSupported
-            ? "\(directory): not inside a casherfs mount" : "\(directory): the mount does not answer (\(error))"))
+        error == .noData || error == .notSupported
+          ? NoCache("\(directory): not inside a casherfs mount")
+          : NoCache("\(directory): the mount does not answer (\(error))", isMounted: true))
     }
     let answer: MountAnswer
     do throws(DecodingFailure) { answer = try MountAnswer(encoded: value) } catch {
@@ -37,7 +37,13 @@ struct MountLocation: Sendable {
 /// Why a command is run without a cache.
 struct NoCache: Error, CustomStringConvertible {
   let description: String
-  init(_ description: String) { self.description = description }
+  /// There is a mount, but none that works.
+  let isMounted: Bool
+
+  init(_ description: String, isMounted: Bool = false) {
+    self.description = description
+    self.isMounted = isMounted
+  }
 }
 
 extension FilePath {

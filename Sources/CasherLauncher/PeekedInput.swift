@@ -21,6 +21,15 @@ final class PeekedInput {
     self.isSocket = isSocket
   }
 
+  /// Nil when standard input is neither a pipe nor a socket.
+  convenience init?(_ input: StandardStreams.Input) {
+    switch input {
+    case .pipe: self.init(source: .standardInput, isSocket: false)
+    case .socket: self.init(source: .standardInput, isSocket: true)
+    default: return nil
+    }
+  }
+
   /// The bytes from what was sent last up to the first `count` of the input, fewer when there are not as many.
   func next(upTo count: UInt64) -> CallerMessage {
     let count = Int(clamping: count)

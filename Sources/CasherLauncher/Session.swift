@@ -24,12 +24,7 @@ final class Session {
     self.environment = environment
     self.streams = streams
     self.daemon = daemon
-    input =
-      switch streams.input {
-      case .pipe: PeekedInput(source: .standardInput, isSocket: false)
-      case .socket: PeekedInput(source: .standardInput, isSocket: true)
-      default: nil
-      }
+    input = PeekedInput(streams.input)
     isTraced = CommandSignals.tracer() != 0
   }
 
@@ -58,15 +53,9 @@ final class Session {
   }
 
   private func sendCall() {
-    var options = invocation.options
-    options.extras += streams.pieces
     let request = CallRequest(
-      arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
-      parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
-      input: streams.observedInput, isTraced: isTraced, options: options)
-    var descriptors: [FileDescriptor] = []
-    if case .file = streams.input { descriptors.append(.standardInput) }
-    daemon.send(.call(request), descriptors: descriptors)
+      invocation, at: location, environment: environment, streams: streams, isTraced: isTraced)
+    daemon.send(.call(request), descriptors: streams.inputDescriptors)
   }
 
   // MARK: a hit
@@ -112,7 +101,7 @@ final class Session {
     if reply.outside != .trust && !isFollowed {
       start.tracing = TraceParser.Configuration(
         directory: location.directory, mount: location.mount,
-        ignored: reply.outsideIgnored + ["/proc", "/sys", "/dev"], trustedSockets: [location.answer.socket])
+        ignored: reply.outsideIgnored + OutsidePaths.neverCounting, trustedSockets: [location.answer.socket])
     }
     let began = Clock.monotonic()
     switch launch(start) {

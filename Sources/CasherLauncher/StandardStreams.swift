@@ -83,6 +83,11 @@ struct StandardStreams {
     }
   }
 
+  /// The descriptors that the daemon gets with that.
+  var inputDescriptors: [FileDescriptor] {
+    if case .file = input { [.standardInput] } else { [] }
+  }
+
   /// What a command can find out about its streams without reading them: pieces of the key.
   var pieces: [[UInt8]] {
     var result: [[UInt8]] = []

@@ -36,10 +36,12 @@ struct Command: Sendable {
   /// What a user should know besides, in whole sentences.
   let details: String
   let options: [Option]
+  /// Everything on the command line goes to the command as an operand, options too; `--help` alone does not.
+  var takesForeignOptions = false
   let run: @Sendable (Arguments) throws(Failure) -> ExitCode
 
   /// Every subcommand, in the order in which they are listed.
-  static let all: [Command] = [.mount, .unmount, .status, .stats, .log, .show, .evict]
+  static let all: [Command] = [.mount, .unmount, .status, .stats, .log, .show, .evict, .verify, .explain, .config]
 }
 
 /// A command line after it has been taken apart.
@@ -55,6 +57,10 @@ struct Arguments: Sendable {
   /// options after operands, and `--` before operands that begin with a dash.
   init(_ raw: [FilePath], for command: Command) throws(Failure) {
     self.raw = raw
+    if command.takesForeignOptions {
+      try takeForeign(command)
+      return
+    }
     let known = command.options + [Option.help]
     var rest = raw[...]
     var onlyOperands = false
@@ -98,6 +104,16 @@ struct Arguments: Sendable {
 
   static func misused(_ command: Command, _ what: String) -> Failure {
     Failure(.usage, "\(what); 'casherfs \(command.name) --help' shows what it takes.")
+  }
+
+  private mutating func takeForeign(_ command: Command) throws(Failure) {
+    if let first = raw.first, [Option.help.name, Option.help.short].contains("\(first)") {
+      values[Option.help.name] = [FilePath([])]
+    } else if raw.isEmpty {
+      throw Arguments.misused(command, "\(command.operands) is missing")
+    } else {
+      operands = raw
+    }
   }
 
   private mutating func takeLong(

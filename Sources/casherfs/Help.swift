@@ -19,7 +19,7 @@ enum Help {
   }
 
   static func text(of command: Command) -> String {
-    var usage = "usage: casherfs \(command.name) [OPTION...]"
+    var usage = "usage: casherfs \(command.name)" + (command.takesForeignOptions ? "" : " [OPTION...]")
     if !command.operands.isEmpty { usage += " \(command.operands)" }
     var lines = [usage, ""]
     for paragraph in command.details.split(separator: "\n", omittingEmptySubsequences: false) {

@@ -150,8 +150,12 @@ struct Conversation: Sendable {
       .run(
         RunReply(view: view, run: Digest(words: (1, 2, 3, 4)), outside: outside, outsideIgnored: [], messages: [])),
       [spool])
-    while true {
-      if case .finished = try receive() { break }
+    conversation: while true {
+      switch try receive() {
+      case .finished: break conversation
+      case .withoutView: try send(.proceed)
+      default: break
+      }
     }
     try send(.recorded(uncacheable: nil, lines: ["recorded"]))
     try spool.seek(to: 0)

@@ -103,13 +103,16 @@ import Testing
     #expect(!report.leftProcesses)
   }
 
-  @Test func withoutAViewTheCommandRunsAndIsNotStored() throws {
+  @Test func withoutAViewTheCommandRunsOnceTheDaemonIsReadyToKnowItByItsProcesses() throws {
     let mount = try FakeMount { conversation in
       _ = try conversation.receiveCall()
       try conversation.run(view: ".views/none")
     }
     #expect(try mount.shell("acache -- sh -c 'echo hi; exit 2'") == .init(output: "hi\n", error: "", status: 2))
-    guard case .storeFailed = mount.reports.first?.obstacles.first else { throw Conversation.Ended() }
+    let asked = mount.messages.firstIndex { if case .withoutView = $0 { true } else { false } }
+    let started = mount.messages.lastIndex { if case .started = $0 { true } else { false } }
+    #expect(try #require(asked) < #require(started))
+    #expect(mount.reports.first?.obstacles.isEmpty == true)
   }
 
   @Test func underAForeignTracerTheCommandRunsAndIsNotStored() throws {

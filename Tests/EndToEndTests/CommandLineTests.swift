@@ -9,7 +9,7 @@ struct CommandLineTests {
 
   @Test(
     "Every command explains itself",
-    arguments: ["mount", "unmount", "status", "stats", "log", "show", "evict"])
+    arguments: ["mount", "unmount", "status", "stats", "log", "show", "explain", "evict", "config"])
   func help(command: String) throws {
     let outcome = try place.casherfs(command, "--help")
     #expect(outcome.status == 0)
@@ -30,7 +30,8 @@ struct CommandLineTests {
   @Test(
     "What cannot be understood is refused with status 2, and nothing on stdout",
     arguments: [
-      [], ["frobnicate"], ["stats", "surplus"], ["stats", "--frobnicate"], ["stats", "--json=yes"], ["show"], ["mount"],
+      [], ["frobnicate"], ["explain"], ["config", "surplus"], ["stats", "surplus"], ["stats", "--frobnicate"],
+      ["stats", "--json=yes"], ["show"], ["mount"],
       ["evict"], ["evict", "--max-size"], ["evict", "--max-size", "10X"], ["evict", "--older-than", "soon"],
       ["log", "--limit", "-1"], ["log", "--status", "perhaps"], ["show", "not-a-run"],
       ["mount", "-o", "nonsense", "/tmp"],

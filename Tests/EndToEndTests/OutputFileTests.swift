@@ -1,0 +1,62 @@
+import Foundation
+import Testing
+
+@Suite("Output that goes to a file")
+struct OutputFileTests {
+  /// Compares `command > out` with and without acache, twice each, in a mount with two files.
+  private func compare(_ command: String, counts: Counts) throws {
+    try withMount { place throws in
+      try place.shell("echo one > a; echo two > b")
+      let plain = try place.shell("sh -c '\(command)' > out; echo $?; cat out; rm out")
+      for _ in 1...2 {
+        #expect(try place.shell("acache -- sh -c '\(command)' > out; echo $?; cat out; rm out") == plain)
+      }
+      #expect(try place.counts() == counts)
+    }
+  }
+
+  @Test("A program that compares its inputs with its output finds the one among the others")
+  func inputIsOutput() throws {
+    try compare("cat * > /dev/null; cat *", counts: Counts(hits: 0, misses: 2))
+    try compare("cat *; true", counts: Counts(hits: 0, misses: 2))
+    try compare("grep -r . . | sort", counts: Counts(hits: 0, misses: 2))
+  }
+
+  @Test("A hit writes the file that the run wrote")
+  func hit() throws {
+    try compare("cat a b; echo problem >&2; ls /", counts: Counts(hits: 1, misses: 1))
+  }
+
+  @Test("A command that overwrites the file its output goes to is not replayed into another file")
+  func overwritten() throws {
+    try withMount { place throws in
+      try place.shell("echo one > a; acache -- sh -c 'cat a; echo six > out' > out")
+      try place.shell("acache -- sh -c 'cat a; echo six > out' > other")
+      #expect(place.read("other") == "one\n")
+    }
+  }
+
+  @Test("A nested call's output file is its command's own as well, and the outer call is a hit")
+  func nested() throws {
+    try withMount { place throws in
+      let script = "acache -- readlink /proc/self/fd/1 > out; cat out"
+      #expect(try place.acache(script).output == place.work + "/out\n")
+      try place.shell("rm out")
+      #expect(try place.acache(script).output == place.work + "/out\n")
+      #expect(place.read("out") == place.work + "/out\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
+
+  @Test("Calls that share their output file each record their own output alone")
+  func shared() throws {
+    try withMount { place throws in
+      let script = "for i in 1 2 3; do acache -- sh -c \"seq $i; sleep 0.1; seq $i\" & done > out; wait; sort out"
+      let first = try place.shell(script)
+      #expect(try place.shell(script) == first)
+      #expect(try place.counts() == Counts(hits: 3, misses: 3))
+      #expect(try place.shell("acache -- sh -c 'seq 2; sleep 0.1; seq 2'").output == "1\n2\n1\n2\n")
+      #expect(try place.counts() == Counts(hits: 4, misses: 3))
+    }
+  }
+}
