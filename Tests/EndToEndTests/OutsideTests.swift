@@ -247,4 +247,83 @@ struct OutsideTests {
       }
     }
   }
+
+  @Test("Files opened through io_uring are not seen, so a command that uses it is not stored")
+  func ring() throws {
+    try withMount { place throws in
+      let script =
+        "/usr/bin/python3 -I -c 'import ctypes; ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120))'"
+      #expect(try place.acache(script).status == 0)
+      #expect(try Statistics(place).reasons == ["outside-unobserved": 1])
+    }
+  }
+
+  @Test("A program started by another with vfork and a changed directory is seen")
+  func changedDirectoryOfChild() throws {
+    try withTwins(prepare: "mkdir ../out/d; echo one > ../out/d/f") { twins throws in
+      let script =
+        "/usr/bin/python3 -I -c 'import subprocess as s; print(s.run([\"cat\", \"f\"], cwd=\"../out/d\", capture_output=True))'"
+      try twins.missThenHit(script)
+      try twins.edit("echo two > ../out/d/f")
+      try twins.missThenHit(script)
+    }
+  }
+
+  @Test(
+    "What is written outside is an output as any: spoilt or removed it comes back"
+  )
+  func outputs() throws {
+    try withTwins(prepare: "echo one > in") { twins throws in
+      try twins.missThenHit("cat in > ../out/f")
+      try twins.edit("rm ../out/f")
+      try twins.hit("cat in > ../out/f")
+      try twins.edit("echo spoilt > ../out/f")
+      try twins.call(either: "cat in > ../out/f")
+      try twins.edit("chmod 600 ../out/f")
+      try twins.call(either: "cat in > ../out/f")
+      try twins.edit("ln ../out/f ../out/g; echo x > ../out/g")
+      try twins.call(either: "cat in > ../out/f")
+      try twins.edit("rm ../out/f; ln -s g ../out/f")
+      try twins.call(either: "cat in > ../out/f")
+      try twins.edit("rm ../out/f; mkdir ../out/f")
+      try twins.call(either: "cat in > ../out/f 2>/dev/null; true")
+    }
+  }
+
+  @Test("What is made outside only where it is missing never overwrites what another hand wrote")
+  func conditional() throws {
+    try withTwins { twins throws in
+      let script = "[ -e ../out/f ] || echo made > ../out/f"
+      try twins.missThenHit(script)
+      try twins.edit("echo mine > ../out/f")
+      try twins.miss(script)
+      try twins.edit("rm ../out/f")
+      try twins.hit(script)
+    }
+  }
+
+  @Test("O_EXCL, mkdir and ln outside fail the second time as without acache")
+  func exclusive() throws {
+    try withTwins { twins throws in
+      for script in ["set -C; echo x > ../out/e", "mkdir ../out/d", "ln -s x ../out/l", "mkfifo ../out/p"] {
+        let whole = "(" + script + ") 2>/dev/null && echo made || echo there"
+        for _ in 1...3 { try twins.call(either: whole, "--strict") }
+      }
+    }
+  }
+
+  @Test("Ignored paths are neither inputs nor outputs")
+  func ignored() throws {
+    try withMount { place throws in
+      try place.shell("mkdir ../d; echo 1 > ../d/x; echo 1 > ../y")
+      let option = ["--ignore=" + place.base + "/d"]
+      let script = "cat ../d/x ../y; echo >> ../d/log"
+      #expect(try place.acache(script, options: option).output == "1\n1\n")
+      try place.shell("echo 2 > ../d/x")
+      #expect(try place.acache(script, options: option).output == "1\n1\n")
+      try place.shell("echo 2 > ../y")
+      #expect(try place.acache(script, options: option).output == "2\n2\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 2))
+    }
+  }
 }
