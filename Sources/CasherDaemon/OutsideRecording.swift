@@ -47,8 +47,10 @@ struct OutsideRecording {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
     }
     for access in accesses where !ignores(access.path) {
-      if access.produced.isEmpty || policy == .ignore {
+      if access.produced.isEmpty {
         try observe(access, ownNames: ownNames[access.path] ?? [])
+      } else if policy == .ignore {
+        try leaveOut(access)
       } else {
         try produce(access)
       }
@@ -82,8 +84,29 @@ struct OutsideRecording {
         if withTimes, target?.type == .regular { note(Observation(path: path, facet: .stamp)) }
       }
     }
-    if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) { note(Observation(path: path, facet: .entry)) }
-    if kinds.contains(.listed) { note(Observation(path: path, facet: .listing, except: ownNames.sorted())) }
+    if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) {
+      let link = (try? tree.status(of: path)) ?? nil
+      if let link, link.type == .symlink, link.changed >= started { throw .inputChanged(path) }
+      note(Observation(path: path, facet: .entry))
+    }
+    if kinds.contains(.listed) {
+      if let target { try checkUnchangedListing(path, target, ownNames: ownNames) }
+      note(Observation(path: path, facet: .listing, except: ownNames.sorted()))
+    }
+  }
+
+  /// A directory changes with each name that comes or goes. Where the run itself changed it, others' names tell, by
+  /// the time of their inode's last change, whether they came during the run.
+  private func checkUnchangedListing(
+    _ path: FilePath, _ directory: FileStatus, ownNames: [FilePath]
+  ) throws(Uncacheable) {
+    guard directory.type == .directory, directory.modified >= started else { return }
+    if ownNames.isEmpty { throw .inputChanged(path) }
+    let own = Set(ownNames)
+    for entry in (try? tree.entries(of: path, following: true)) ?? [] where !own.contains(entry.name) {
+      let status = try? tree.status(of: path.appending(entry.name))
+      if status?.changed ?? started >= started { throw .inputChanged(path) }
+    }
   }
 
   private mutating func note(_ observation: Observation) {
@@ -139,6 +162,15 @@ struct OutsideRecording {
     } else {
       add(path, .ownership, before: Evaluator.ownership(now), role: .free)
     }
+  }
+
+  /// What the run wrote is no output; what it had learned of it before is an input all the same.
+  private mutating func leaveOut(_ access: OutsideAccess) throws(Uncacheable) {
+    let path = OutsideRecording.canonical(access.path)
+    let isMissed = access.observed.contains(.missing)
+    if isMissed { add(path, .entry, before: .absent, role: .decisive) }
+    if isMissed || access.produced.contains(.madeNew) || wasBornInRun(path) { return }
+    if !access.observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { throw .outsideUpdate(path) }
   }
 
   private mutating func add(_ path: FilePath, _ facet: Facet, before: Value, role: Condition.Role) {

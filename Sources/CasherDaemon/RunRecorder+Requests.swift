@@ -88,8 +88,7 @@ extension RunRecorder {
     if case .link(let source) = kind {
       // The name linked to stays in the lookups as a probe: its content is what the new name has.
       consumeOnly(touched.key, by: thread)
-      for other in byInode[source] ?? [] { observe(other, .content) }
-      pinNames(of: source)
+      linksAdded[source, default: 0] &+= 1
     } else {
       consume(touched.key, by: thread)
     }
@@ -136,10 +135,8 @@ extension RunRecorder {
     observe(touched, .kind)
     let path = directory.path.appending(name)
     guard let status = try? tree.status(of: path) else { return }
-    if isDirectory {
-      listed(.located(status.key, path))
-      removing[touched.key] = status.key
-    }
+    if isDirectory { listed(.located(status.key, path)) }
+    willDrop(touched.key, status)
     pinNames(of: status.key)
   }
 
@@ -149,7 +146,8 @@ extension RunRecorder {
     touched.isRewritten = true
     touched.isNewInode = true
     touched.modified = nil
-    if isDirectory, let inode = removing.removeValue(forKey: touched.key) { forgetDirectory(inode) }
+    guard let inode = removing.removeValue(forKey: touched.key) else { return }
+    if isDirectory { forgetDirectory(inode) } else { linksAdded[inode, default: 0] &-= 1 }
   }
 
   /// A directory is no more; its inode number may come back as another one.
@@ -169,6 +167,7 @@ extension RunRecorder {
     settleOthers(source.key, than: thread)
     settleOthers(target.key, than: thread)
     takeWhole(source, directory.path.appending(name))
+    removing[target.key] = nil
     if exchange {
       takeWhole(target, newDirectory.path.appending(newName))
     } else {
@@ -176,8 +175,20 @@ extension RunRecorder {
       let path = newDirectory.path.appending(newName)
       if let status = try? tree.status(of: path) {
         if status.type == .directory { listed(.located(status.key, path)) }
+        // Renaming one name of a file onto another does nothing (rename(2)).
+        let isSame = (try? tree.status(of: directory.path.appending(name)))?.map { $0.key == status.key } ?? false
+        if !isSame { willDrop(target.key, status) }
         pinNames(of: status.key)
       }
+    }
+  }
+
+  /// A name is about to go, and with the last one of a file its inode, whose number may come back as another one.
+  private func willDrop(_ key: EntryKey, _ status: FileStatus) {
+    if status.type != .directory, status.links <= 1 {
+      linksAdded[status.key] = nil
+    } else {
+      removing[key] = status.key
     }
   }
 
@@ -208,6 +219,7 @@ extension RunRecorder {
     if !exchange, let replaced = target.before.status, replaced.type == .directory, !target.isProduced {
       forgetDirectory(replaced.key)
     }
+    if !exchange, let replaced = removing.removeValue(forKey: target.key) { linksAdded[replaced, default: 0] &-= 1 }
     let movedTime = source.isProduced ? source.modified : source.before.status?.modified
     let replacedTime = target.isProduced ? target.modified : target.before.status?.modified
     for touched in [source, target] {

@@ -57,13 +57,15 @@ final class RunRecorder {
   var homes: [InodeKey: EntryKey] = [:]
   var born: Set<InodeKey> = []
   var gone: Set<InodeKey> = []
-  /// Directories that a request under way removes.
+  /// What a request under way removes.
   var removing: [EntryKey: InodeKey] = [:]
   /// Names that a thread has looked up and not used since, oldest first: the next request tells whether the lookup was
   /// part of an operation or a probe.
   var pending: [Int32: [Touched]] = [:]
   /// State before the run of inodes with several links that the run changed through one of them.
   var inodesBefore: [InodeKey: (FileStatus, Digest)] = [:]
+  /// By how many names of an inode the run has made more than it has removed.
+  var linksAdded: [InodeKey: Int64] = [:]
   /// Observations outside the mount that came with a nested hit.
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
@@ -129,6 +131,9 @@ final class RunRecorder {
     var before = Before.absent
     var digest: Digest?
     if var present = status {
+      if let added = linksAdded[present.key], let links = Int64(exactly: present.links) {
+        present.raw.st_nlink = UInt(clamping: links &- added)
+      }
       if present.links > 1, let (earlier, earlierDigest) = inodesBefore[present.key] {
         present = earlier
         digest = earlierDigest

@@ -139,4 +139,12 @@ struct EnvironmentTests {
     }
     #expect(try one.counts() == Counts(hits: 5, misses: 7))
   }
+
+  @Test("casherfs config prints the variables that do not count")
+  func noiseList() throws {
+    let place = try Place()
+    let outcome = try place.casherfs("config")
+    #expect(outcome.status == 0)
+    for name in ["TERM", "SSH_*", "OLDPWD"] { #expect(outcome.output.contains(name)) }
+  }
 }

@@ -66,4 +66,25 @@ struct ExplainTests {
       #expect(outcome.error.hasSuffix("err\n"))
     }
   }
+
+  @Test("casherfs explain says the same and runs nothing")
+  func withoutRunning() throws {
+    try withMount { place throws in
+      try place.write("1\n", to: "in")
+      let script = "cat in > out"
+      func explain() throws -> Outcome { try place.casherfs("explain", "--", "/bin/sh", "-c", script, in: place.work) }
+      let none = try explain()
+      #expect(none.status == 1)
+      #expect((none.output + none.error).contains("no run of this command"))
+      #expect(place.read("out") == nil)
+      try place.acache(script)
+      #expect(try explain().status == 0)
+      try place.shell("rm out; echo 2 > in")
+      let changed = try explain()
+      #expect(changed.status == 1)
+      #expect((changed.output + changed.error).contains("in: was file "))
+      #expect(place.read("out") == nil)
+      #expect(try place.counts() == Counts(hits: 0, misses: 1))
+    }
+  }
 }

@@ -48,6 +48,12 @@ func run(
   let (output, error) = (Pipe(), Pipe())
   process.standardOutput = output
   process.standardError = error
+  // Tests run on threads that block most signals, which a child would inherit: a shell that blocks SIGCHLD waits for
+  // ever, and one that blocks SIGTERM cannot be ended by timeout(1).
+  var (none, blocked) = (sigset_t(), sigset_t())
+  sigemptyset(&none)
+  pthread_sigmask(SIG_SETMASK, &none, &blocked)
+  defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
   if let input {
     let pipe = Pipe()
     process.standardInput = pipe

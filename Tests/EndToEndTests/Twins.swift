@@ -126,7 +126,7 @@ final class Twins {
   }
 }
 
-/// Calls `body` with twins, and unmounts whatever happens. `prepare` makes what both trees hold before they are mounted.
+/// Calls `body` with twins, and unmounts whatever happens. `prepare` makes what both trees hold before.
 func withTwins(_ mountOptions: String..., prepare: String = "", body: (Twins) throws -> Void) throws {
   let place = try Place()
   let twins = try Twins(place)
