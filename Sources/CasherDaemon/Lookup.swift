@@ -53,15 +53,21 @@ enum LookupFailure: Error {
 
 /// Path sets as they were decoded last, so that a lookup decodes none that it has seen.
 final class PathSetCache: Sendable {
-  private static let limit = 4096
-  private let known = Mutex<[Digest: PathSet]>([:])
+  private struct State {
+    var known: [Digest: PathSet] = [:]
+    var observations = 0
+  }
+
+  /// So many observations are kept, of some 200 bytes each.
+  private static let limit = 200_000
+  private let state = Mutex(State())
 
   func pathSet(_ digest: Digest, from store: Store) throws(StoreError) -> PathSet? {
-    if let pathSet = known.withLock({ $0[digest] }) { return pathSet }
+    if let pathSet = state.withLock({ $0.known[digest] }) { return pathSet }
     guard let body = try store.pathSetBody(digest), let pathSet = try? PathSet(encoded: body) else { return nil }
-    known.withLock { known in
-      if known.count >= PathSetCache.limit { known.removeAll(keepingCapacity: true) }
-      known[digest] = pathSet
+    state.withLock { state in
+      if state.observations + pathSet.observations.count > PathSetCache.limit { state = State() }
+      if state.known.updateValue(pathSet, forKey: digest) == nil { state.observations += pathSet.observations.count }
     }
     return pathSet
   }

@@ -185,6 +185,11 @@ private struct RecordingBuilder {
     }
     if !state.facets.isDisjoint(with: [.probed, .content]) {
       let (facet, value) = try wholeState(path, state)
+      if let status = state.before.status, recorder.linksAdded[status.key] ?? 0 != 0 {
+        // The run gave the file more or fewer names, and so its own doing is part of what it looked at.
+        add(path, facet, before: value, role: .decisive)
+        return
+      }
       recording.observations[Observation(path: path, facet: facet)] = value
       if withTimes, let status = state.before.status, status.type == .regular {
         recording.observations[Observation(path: path, facet: .stamp)] =
