@@ -24,6 +24,22 @@ enum CommandSearch {
     return result
   }
 
+  /// The first program of this name, as far as it can be told without running it; nil when there is none.
+  static func program(_ command: [UInt8], environment: [[UInt8]]) -> FilePath? {
+    if command.contains(UInt8(ascii: "/")) { return FilePath(command) }
+    let variable = Array("PATH=".utf8)
+    guard let path = environment.first(where: { $0.starts(with: variable) })?.dropFirst(variable.count) else { return nil }
+    for directory in path.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false) {
+      let place = FilePath(directory.isEmpty ? [UInt8(ascii: ".")] : Array(directory)).appending(FilePath(command))
+      guard let target = try? place.canonical(),
+        let status = try? FileDescriptor.workingDirectory.status(of: target), status.type == .regular,
+        status.permissions & 0o111 != 0
+      else { continue }
+      return place
+    }
+    return nil
+  }
+
   /// The directory without `.` and empty components.
   private static func plain(_ path: ArraySlice<UInt8>) -> FilePath {
     let components = path.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual([UInt8(ascii: ".")]) }

@@ -49,7 +49,11 @@ struct CommandStart {
     var view = view
     var tracer: StraceCommand?
     if tracing != nil {
-      if let reason = StraceCommand.obstacle() {
+      if let program = CommandSearch.program(arguments.first ?? [], environment: environment),
+        StraceCommand.wouldTakePrivileges(from: program)
+      {
+        obstacles.append(.outsideUnobserved("\(program) runs with other privileges, which it would lose under strace"))
+      } else if let reason = StraceCommand.obstacle() {
         obstacles.append(.tracerUnavailable(reason))
       } else if let found = findTracer() {
         tracer = found

@@ -8,8 +8,9 @@ public struct MessageSocket: Sendable {
 
   public init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
 
-  /// Longest path that fits a socket address (unix(7)).
-  private static let addressLimit = 107
+  /// Longest path that fits a socket address (unix(7)), in bytes; a longer one is reached as
+  /// `/proc/self/fd/N/NAME`.
+  public static let longestAddress = 107
 
   /// Connects to the socket at `path`, however long the path is. The corresponding C function is `connect`.
   public static func connect(to path: FilePath) throws(Errno) -> MessageSocket {
@@ -134,13 +135,13 @@ public struct MessageSocket: Sendable {
   ) throws(Errno) {
     var reachable = path
     var directory: FileDescriptor?
-    if path.bytes.count > addressLimit {
+    if path.bytes.count > longestAddress {
       let opened = try FileDescriptor.open(path.parent, Int32(CASHER_O_PATH) | O_DIRECTORY)
       directory = opened
       reachable = opened.procPath.appending(path.lastComponent)
     }
     defer { directory?.close() }
-    guard reachable.bytes.count <= addressLimit else { throw .nameTooLong }
+    guard reachable.bytes.count <= longestAddress else { throw .nameTooLong }
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: reachable.bytes) }

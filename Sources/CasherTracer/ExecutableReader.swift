@@ -30,6 +30,9 @@ final class ExecutableReader {
     return file
   }
 
+  /// Whether running the program gives the process other privileges than the caller's (set-id bits, file capabilities).
+  static func changesPrivileges(_ path: FilePath) -> Bool { read(path).changesPrivileges }
+
   private static func read(_ path: FilePath) -> File {
     do throws(Errno) {
       let descriptor = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK)

@@ -123,7 +123,7 @@ struct EnvironmentTests {
     #expect(try one.counts() == Counts(hits: 0, misses: 2))
     for place in [one, other] {
       try place.shell("rm out")
-      #expect(try place.acache("cat in > out; cat out", options: ["--relocatable"]).output == "text\n")
+      #expect(try place.acache("cat in >out; cat out", options: ["--relocatable"]).output == "text\n")
       #expect(place.read("out") == "text\n")
     }
     #expect(try one.counts() == Counts(hits: 1, misses: 3))
