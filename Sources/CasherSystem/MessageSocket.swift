@@ -135,9 +135,10 @@ public struct MessageSocket: Sendable {
     var reachable = path
     var directory: FileDescriptor?
     if path.bytes.count > addressLimit {
-      let opened = try FileDescriptor.open(path.parent, Int32(CASHER_O_PATH) | O_DIRECTORY)
+      // From two directories up, so that a tracer still sees whose socket it is (`isSocket(_:reachedBy:)`).
+      let opened = try FileDescriptor.open(path.parent.parent, Int32(CASHER_O_PATH) | O_DIRECTORY)
       directory = opened
-      reachable = opened.procPath.appending(path.lastComponent)
+      reachable = opened.procPath.appending(path.parent.lastComponent).appending(path.lastComponent)
     }
     defer { directory?.close() }
     guard reachable.bytes.count <= addressLimit else { throw .nameTooLong }
@@ -151,5 +152,14 @@ public struct MessageSocket: Sendable {
       }
     }
     if let outcome { throw outcome }
+  }
+
+  /// Whether `address` is what `connect(to: path)` uses where `path` is too long for an address: a descriptor in
+  /// /proc and the last two components.
+  public static func isSocket(_ path: FilePath, reachedBy address: FilePath) -> Bool {
+    guard path.bytes.count > addressLimit, address.lastComponent == path.lastComponent,
+      address.parent.lastComponent == path.parent.lastComponent
+    else { return false }
+    return address.parent.parent.parent == "/proc/self/fd"
   }
 }

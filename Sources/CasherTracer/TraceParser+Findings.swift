@@ -90,7 +90,10 @@ extension TraceParser {
       if !isAbstract { observe(first, .lookedUp, result, follows: true, process) }
     default:
       let path = first.filePath
-      if TraceParser.harmlessSockets.contains(path) || configuration.trustedSockets.contains(path) { return }
+      if TraceParser.harmlessSockets.contains(path) { return }
+      if configuration.trustedSockets.contains(where: { $0 == path || MessageSocket.isSocket($0, reachedBy: path) }) {
+        return
+      }
       process.findings.insert(.connected(log.paths.number(of: first.path.bytes)))
     }
   }
