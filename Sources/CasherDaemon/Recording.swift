@@ -277,7 +277,10 @@ private struct RecordingBuilder {
         for name in except {
           guard let state = paths[path.appending(name)], state.facets.isDisjoint(with: [.probed, .content])
           else { continue }
-          add(path.appending(name), .kind, before: kindBefore(state), role: .decisive)
+          // What is no module made no difference to who looked for modules.
+          let wasSeen =
+            !listing.isOfImport || PythonModule.mayBe(name, state.before.status, statuses[path.appending(name)] ?? nil)
+          add(path.appending(name), .kind, before: kindBefore(state), role: wasSeen ? .decisive : .free)
         }
       }
     }

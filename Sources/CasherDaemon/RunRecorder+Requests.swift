@@ -8,6 +8,11 @@ extension RunRecorder {
 
   func lookedUp(_ name: FilePath, in directory: DirectoryReference, status: FileStatus?, by thread: Int32) {
     let touched = touch(directory, name, status: .some(status))
+    if let listing = listings[touched.key.directory], listing.isPythonsOnly, !listing.isFollowedByImport,
+      PythonModule.isName(name)
+    {
+      listings[touched.key.directory]?.isFollowedByImport = true
+    }
     if touched.isProduced { return }
     if touched.isCheckedBytecode, !BytecodeCache.isPython(thread: thread) { touched.isCheckedBytecode = false }
     if status?.type == .directory {
@@ -21,9 +26,14 @@ extension RunRecorder {
     pending[thread] = names
   }
 
-  func listed(_ directory: DirectoryReference) {
+  /// `thread`: who reads the names; nil when it is not to find modules.
+  func listed(_ directory: DirectoryReference, by thread: Int32? = nil) {
     let key = directory.key
-    if listings[key] != nil { return }
+    if listings[key] != nil {
+      // Whoever reads the names again does so for another reason.
+      listings[key]?.isPythonsOnly = false
+      return
+    }
     let original = originalPath(of: directory)
     guard let present = try? tree.entries(of: directory.path) else { return }
     var names: [FilePath: FileType] = [:]
@@ -31,7 +41,9 @@ extension RunRecorder {
     for (entryKey, touched) in entries where entryKey.directory == key && touched.isProduced {
       names[entryKey.name] = touched.before.status?.type
     }
-    listings[key] = Listing(path: original, entries: names.map { ($0.key, $0.value) })
+    listings[key] = Listing(
+      path: original, entries: names.map { ($0.key, $0.value) },
+      isPythonsOnly: thread.map { BytecodeCache.isPython(thread: $0) } ?? false)
   }
 
   func attributesRead(_ name: FilePath, in directory: DirectoryReference) {

@@ -148,7 +148,7 @@ final class RunTable: Recorder {
     observe(actor) { $0.lookedUp(name, in: .node(directory), status: status, by: actor.thread) }
   }
 
-  func didList(_ directory: Node, by actor: Actor) { observe(actor) { $0.listed(.node(directory)) } }
+  func didList(_ directory: Node, by actor: Actor) { observe(actor) { $0.listed(.node(directory), by: actor.thread) } }
 
   func didReadAttributes(of node: Node, by actor: Actor) {
     guard let parent = node.parent else { return }

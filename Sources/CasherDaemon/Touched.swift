@@ -86,4 +86,11 @@ struct Listing {
   let path: FilePath?
   /// Names and types as they were before the run.
   let entries: [(FilePath, FileType)]
+  /// Python listed it, once.
+  var isPythonsOnly: Bool
+  /// Python looked for a module in it after that, as its import does, which lists a directory to find modules in it.
+  var isFollowedByImport = false
+
+  /// Whether all that the run took from the names was which modules there are.
+  var isOfImport: Bool { isPythonsOnly && isFollowedByImport }
 }

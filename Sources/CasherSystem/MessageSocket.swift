@@ -8,9 +8,8 @@ public struct MessageSocket: Sendable {
 
   public init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
 
-  /// Longest path that fits a socket address (unix(7)), in bytes; a longer one is reached as
-  /// `/proc/self/fd/N/NAME`.
-  public static let longestAddress = 107
+  /// Longest path that fits a socket address (unix(7)).
+  private static let addressLimit = 107
 
   /// Connects to the socket at `path`, however long the path is. The corresponding C function is `connect`.
   public static func connect(to path: FilePath) throws(Errno) -> MessageSocket {
@@ -135,13 +134,14 @@ public struct MessageSocket: Sendable {
   ) throws(Errno) {
     var reachable = path
     var directory: FileDescriptor?
-    if path.bytes.count > longestAddress {
-      let opened = try FileDescriptor.open(path.parent, Int32(CASHER_O_PATH) | O_DIRECTORY)
+    if path.bytes.count > addressLimit {
+      // From two directories up, so that a tracer still sees whose socket it is (`isSocket(_:reachedBy:)`).
+      let opened = try FileDescriptor.open(path.parent.parent, Int32(CASHER_O_PATH) | O_DIRECTORY)
       directory = opened
-      reachable = opened.procPath.appending(path.lastComponent)
+      reachable = opened.procPath.appending(path.parent.lastComponent).appending(path.lastComponent)
     }
     defer { directory?.close() }
-    guard reachable.bytes.count <= longestAddress else { throw .nameTooLong }
+    guard reachable.bytes.count <= addressLimit else { throw .nameTooLong }
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: reachable.bytes) }
@@ -152,5 +152,14 @@ public struct MessageSocket: Sendable {
       }
     }
     if let outcome { throw outcome }
+  }
+
+  /// Whether `address` is what `connect(to: path)` uses where `path` is too long for an address: a descriptor in
+  /// /proc and the last two components.
+  public static func isSocket(_ path: FilePath, reachedBy address: FilePath) -> Bool {
+    guard path.bytes.count > addressLimit, address.lastComponent == path.lastComponent,
+      address.parent.lastComponent == path.parent.lastComponent
+    else { return false }
+    return address.parent.parent.parent == "/proc/self/fd"
   }
 }

@@ -90,18 +90,12 @@ extension TraceParser {
       if !isAbstract { observe(first, .lookedUp, result, follows: true, process) }
     default:
       let path = first.filePath
-      if TraceParser.harmlessSockets.contains(path) || isTrusted(path) { return }
+      if TraceParser.harmlessSockets.contains(path) { return }
+      if configuration.trustedSockets.contains(where: { $0 == path || MessageSocket.isSocket($0, reachedBy: path) }) {
+        return
+      }
       process.findings.insert(.connected(log.paths.number(of: first.path.bytes)))
     }
-  }
-
-  /// A socket whose path is too long for an address (unix(7)) is reached through a descriptor of its directory.
-  private func isTrusted(_ path: FilePath) -> Bool {
-    if configuration.trustedSockets.contains(path) { return true }
-    return path.isWithin("/proc/self/fd")
-      && configuration.trustedSockets.contains {
-        $0.bytes.count > MessageSocket.longestAddress && $0.lastComponent == path.lastComponent
-      }
   }
 
   /// The name service's cache answers what the files in /etc would; the system's log takes and answers nothing.

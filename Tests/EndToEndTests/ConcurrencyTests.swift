@@ -75,7 +75,7 @@ struct ConcurrencyTests {
   func separate() throws {
     try withMount { place throws in
       try place.shell("for i in 1 2 3 4; do echo $i > in$i; done")
-      let script = "for i in 1 2 3 4; do acache -- sh -c \"cat in$i; sleep 0.2; cat in$i > out$i\" & done; wait"
+      let script = "{ for i in 1 2 3 4; do acache -- sh -c \"cat in$i; sleep 0.2; cat in$i > out$i\" & done; wait; }"
       #expect(try place.shell(script + " | sort").output == "1\n2\n3\n4\n")
       try place.shell("echo new > in3")
       #expect(try place.shell(script + " | sort").output == "1\n2\n4\nnew\n")
@@ -100,8 +100,8 @@ struct ConcurrencyTests {
     try withMount { place throws in
       try place.shell("chmod 777 .; mkdir -m 777 a b")
       let script =
-        "acache -q -- sh -c 'id -u > a/out; cat a/out' & setpriv --reuid 1234 --clear-groups acache -q -- "
-        + "sh -c 'id -u > b/out; cat b/out' & wait"
+        "{ acache -q -- sh -c 'id -u > a/out; cat a/out' & setpriv --reuid 1234 --clear-groups acache -q -- "
+        + "sh -c 'id -u > b/out; cat b/out' & wait; }"
       for _ in 1...2 {
         #expect(try place.shell(script + " | sort; stat -c %u a/out b/out").output.contains("0\n1234\n"))
       }

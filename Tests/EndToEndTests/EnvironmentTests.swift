@@ -119,11 +119,10 @@ struct EnvironmentTests {
       try place.write("text\n", to: "in")
     }
     defer { for place in [one, other] { _ = try? place.casherfs("unmount", "--lazy", place.work) } }
-    for place in [one, other] { #expect(try place.acache("cat in > out; cat out").output == "text\n") }
+    for place in [one, other] { #expect(try place.acache("cat in").output == "text\n") }
     #expect(try one.counts() == Counts(hits: 0, misses: 2))
     for place in [one, other] {
-      try place.shell("rm out")
-      #expect(try place.acache("cat in >out; cat out", options: ["--relocatable"]).output == "text\n")
+      #expect(try place.acache("cat in > out; cat out", options: ["--relocatable"]).output == "text\n")
       #expect(place.read("out") == "text\n")
     }
     #expect(try one.counts() == Counts(hits: 1, misses: 3))

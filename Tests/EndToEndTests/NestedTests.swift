@@ -49,13 +49,16 @@ struct NestedTests {
       let outer = "acache -- /bin/sh -c 'cat in > inner'; wc -l < inner"
       #expect(try place.acache(outer).output == "1\n")
       #expect(try place.counts() == Counts(hits: 1, misses: 2))
-      try place.shell("rm inner")
-      #expect(try place.acache(outer).output == "1\n")
-      #expect(place.read("inner") == "1\n")
-      #expect(try place.counts() == Counts(hits: 2, misses: 2))
+      // That run found the file there; one that makes it may make it with other permission bits.
+      for wanted in [Counts(hits: 2, misses: 3), Counts(hits: 3, misses: 3)] {
+        try place.shell("rm inner")
+        #expect(try place.acache(outer).output == "1\n")
+        #expect(place.read("inner") == "1\n")
+        #expect(try place.counts() == wanted)
+      }
       try place.shell("echo 1 > in; echo 2 >> in")
       #expect(try place.acache(outer).output == "2\n")
-      #expect(try place.counts() == Counts(hits: 2, misses: 4))
+      #expect(try place.counts() == Counts(hits: 3, misses: 5))
     }
   }
 
