@@ -38,22 +38,34 @@ struct OutputFileTests {
 
   @Test("A nested call's output file is its command's own as well, and the outer call is a hit")
   func nested() throws {
-    try withMount { place throws in
-      let script = "acache -- readlink /proc/self/fd/1 > out; cat out"
-      #expect(try place.acache(script).output == place.work + "/out\n")
-      try place.shell("rm out")
-      #expect(try place.acache(script).output == place.work + "/out\n")
-      #expect(place.read("out") == place.work + "/out\n")
-      #expect(try place.counts() == Counts(hits: 1, misses: 2))
-    }
+    let place = try Place()
+    // The socket's path must fit into an address: only then does the outer call's tracer know it.
+    let cache = "/tmp/casher-nested-\(getpid())"
+    place.environment["CASHER_CACHE_DIR"] = cache
+    defer { try? FileManager.default.removeItem(atPath: cache) }
+    try #require(try place.casherfs("mount", place.work).status == 0)
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    let script = "acache -- readlink /proc/self/fd/1 > out; cat out"
+    let wanted = place.work + "/out\n"
+    #expect(try place.acache(script, options: ["-v"]) == Outcome(status: 0, output: wanted, error: ""))
+    try place.shell("rm out")
+    let second = try place.acache(script, options: ["-v"])
+    #expect(second.output == wanted)
+    #expect(second.error.hasPrefix("acache: hit"))
+    #expect(place.read("out") == wanted)
+    #expect(try place.counts() == Counts(hits: 1, misses: 2))
   }
 
   @Test("Calls that share their output file each record their own output alone")
   func shared() throws {
     try withMount { place throws in
+      // dash(1) would wait for ever: what Foundation starts has SIGCHLD blocked.
       let script = "for i in 1 2 3; do acache -- sh -c \"seq $i; sleep 0.1; seq $i\" & done > out; wait; sort out"
-      let first = try place.shell(script)
-      #expect(try place.shell(script) == first)
+      func shell() throws -> Outcome {
+        try run("/bin/bash", ["-c", script], in: place.work, environment: place.environment)
+      }
+      let first = try shell()
+      #expect(try shell() == first)
       #expect(try place.counts() == Counts(hits: 3, misses: 3))
       #expect(try place.shell("acache -- sh -c 'seq 2; sleep 0.1; seq 2'").output == "1\n2\n1\n2\n")
       #expect(try place.counts() == Counts(hits: 4, misses: 3))
