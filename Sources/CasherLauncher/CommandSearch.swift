@@ -28,7 +28,9 @@ enum CommandSearch {
   static func program(_ command: [UInt8], environment: [[UInt8]]) -> FilePath? {
     if command.contains(UInt8(ascii: "/")) { return FilePath(command) }
     let variable = Array("PATH=".utf8)
-    guard let path = environment.first(where: { $0.starts(with: variable) })?.dropFirst(variable.count) else { return nil }
+    guard let path = environment.first(where: { $0.starts(with: variable) })?.dropFirst(variable.count) else {
+      return nil
+    }
     for directory in path.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false) {
       let place = FilePath(directory.isEmpty ? [UInt8(ascii: ".")] : Array(directory)).appending(FilePath(command))
       guard let target = try? place.canonical(),
