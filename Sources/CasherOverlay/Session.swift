@@ -58,6 +58,12 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     fuse_session_destroy(raw)
   }
 
+  /// Makes the kernel ask for the node's attributes at their next use. Unlike every other notification it waits for
+  /// nothing that a request may hold: it may be sent by the thread that serves a request about the node.
+  func forgetAttributes(of node: Node) {
+    fuse_lowlevel_notify_inval_inode(raw, node.identifier, -1, 0)
+  }
+
   // MARK: passthrough
 
   /// Whether the kernel lets this process give it files to read and write by itself; tried once, with a file in memory.
