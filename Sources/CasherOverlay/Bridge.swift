@@ -57,7 +57,7 @@ enum Bridge {
     operations.mknod = { raw, parent, name, mode, device in
       guard let name else { return }
       Request.serve(raw, .mknod, parent, name) { request, node throws(Errno) in
-        try request.make(.node(FileType(mode: mode)), name, in: node) { directory throws(Errno) in
+        try request.make(.node(FileType(mode: mode)), name, in: node, mode: mode) { directory throws(Errno) in
           try directory.makeNode(name, mode: mode, device: UInt64(device))
         }
       }

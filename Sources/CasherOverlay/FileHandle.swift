@@ -23,6 +23,10 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
 
   var isWritable: Bool { flags & O_ACCMODE != O_RDONLY }
 
+  /// Whether what is written through a mapping goes to lower past the kernel's side of the mount. A mapping that writes
+  /// takes a file that is open for reading too (mmap(2)).
+  var mapsLower: Bool { isPassthrough && flags & O_ACCMODE == O_RDWR }
+
   /// A descriptor of lower with the handle's access, opened at the first need.
   func descriptor() throws(Errno) -> FileDescriptor {
     try lower.withLock { present throws(Errno) in

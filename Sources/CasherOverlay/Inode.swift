@@ -26,6 +26,8 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   var pins: Int32 = 0
   var openHandles: Int32 = 0
   var openWriters: Int32 = 0
+  /// Handles through which the kernel alone may write by a mapping: nothing tells when size and times change.
+  var openMappers: Int32 = 0
   var isListed = false
 
   // Under the pool's lock.
@@ -52,6 +54,15 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   /// How many handles are open for writing, in all views; each counts until its RELEASE, after the last close and
   /// munmap.
   public var writableHandles: Int { table.withLock(of: key) { Int(openWriters) } }
+
+  /// Whether the kernel must not keep attributes, because they change without its knowledge: by a mapping of lower's own
+  /// pages, or through another view.
+  var hasUnsettledAttributes: Bool {
+    guard !isDirectory else { return false }
+    return table.withLock(of: key) {
+      openMappers > 0 || openWriters > 0 && firstNode?.takeUnretainedValue().next != nil
+    }
+  }
 
   /// Calls `body` with an O_PATH descriptor of lower that is valid for the call. Throws ESTALE when the inode is no
   /// longer where it was last seen.

@@ -301,18 +301,22 @@ final class InodeTable: Sendable {
 
   // MARK: open handles
 
-  func didOpen(_ inode: Inode, forWriting: Bool) {
+  func didOpen(_ handle: FileHandle) {
+    let inode = handle.node.inode
     withLock(of: inode.key) {
       inode.pins += 1
       inode.openHandles += 1
-      if forWriting { inode.openWriters += 1 }
+      if handle.isWritable { inode.openWriters += 1 }
+      if handle.mapsLower { inode.openMappers += 1 }
     }
   }
 
-  func didRelease(_ inode: Inode, forWriting: Bool) {
+  func didRelease(_ handle: FileHandle) {
+    let inode = handle.node.inode
     withLock(of: inode.key) {
       inode.openHandles -= 1
-      if forWriting { inode.openWriters -= 1 }
+      if handle.isWritable { inode.openWriters -= 1 }
+      if handle.mapsLower { inode.openMappers -= 1 }
     }
     unpin(inode)
   }

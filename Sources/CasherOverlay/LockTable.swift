@@ -71,35 +71,41 @@ final class LockTable: Sendable {
   func take(_ claim: Claim, on handle: FileHandle, waits: Bool, reply: LockReply) {
     let key = handle.node.inode.key
     let owner = claim.owner
-    let answer = state.withLock { state -> Answer in
+    let (answer, granted) = state.withLock { state -> (Answer, [Waiter]) in
       if case .posix = claim, !handle.owners.contains(owner) { handle.owners.append(owner) }
       var file = state.files[key] ?? File()
+      var granted: [Waiter] = []
+      if case .flock = claim, file.flocks.contains(where: { $0.owner == owner }) {
+        // flock(2): a conversion gives the old lock up first, whether or not it gets the new one.
+        file.flocks.removeAll { $0.owner == owner }
+        if !file.conflicts(with: claim).isEmpty { granted = LockTable.grant(&file) }
+        state.files[key] = file
+      }
       if file.conflicts(with: claim).isEmpty {
         file.apply(claim)
         // A lock that was changed to a weaker one may let others in.
-        let granted = LockTable.grant(&file)
+        granted += LockTable.grant(&file)
         state.files[key] = file
-        return .done(granted)
+        return (.done, granted)
       }
-      guard waits, !state.isClosed else { return .failed(.wouldBlock) }
+      guard waits, !state.isClosed else { return (.failed(.wouldBlock), granted) }
       if case .posix = claim, LockTable.wouldDeadlock(claim, on: key, in: state.files) {
-        return .failed(Errno(rawValue: EDEADLK))
+        return (.failed(Errno(rawValue: EDEADLK)), granted)
       }
       state.lastNumber += 1
       state.settingUp[state.lastNumber] = false
-      return .wait(state.lastNumber)
+      return (.wait(state.lastNumber), granted)
     }
+    for waiter in granted { waiter.reply.send(nil) }
     switch answer {
-    case .done(let granted):
-      reply.send(nil)
-      for waiter in granted { waiter.reply.send(nil) }
+    case .done: reply.send(nil)
     case .failed(let error): reply.send(error)
     case .wait(let number): wait(number, claim, key, reply)
     }
   }
 
   private enum Answer {
-    case done([Waiter])
+    case done
     case failed(Errno)
     case wait(UInt)
   }

@@ -10,7 +10,8 @@ extension Request {
   }
 
   /// SETATTR. `valid` has FUSE_SET_ATTR_…; with nothing to set it asks that set-id bits be cleared, because the file is
-  /// written to (FUSE_HANDLE_KILLPRIV_V2: the kernel has stripped the mode it would have set).
+  /// written to (FUSE_HANDLE_KILLPRIV_V2: the kernel has stripped the mode it would have set), or it is chown(2) that
+  /// leaves both owners, which changes the status change time.
   func setAttributes(of node: Node, _ wanted: stat, _ valid: Int32, _ handle: FileHandle?) throws(Errno) {
     guard node.inode.role != .viewsDirectory else { throw .notPermitted }
     let inode = node.inode
@@ -21,9 +22,12 @@ extension Request {
     try inode.withDescriptor { descriptor throws(Errno) in
       let ids = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID
       let times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW
-      if valid & (FUSE_SET_ATTR_MODE | ids | FUSE_SET_ATTR_SIZE | times) == 0 { try clearPrivileges(descriptor) }
+      if valid & (FUSE_SET_ATTR_MODE | ids | FUSE_SET_ATTR_SIZE | times) == 0 {
+        try inode.writableHandles > 0 ? clearPrivileges(descriptor, touch: true) : keepOwner(descriptor)
+      }
       if valid & FUSE_SET_ATTR_MODE != 0 { try descriptor.setPermissionsOfPath(wanted.st_mode & 0o7777) }
       if valid & ids != 0 {
+        if user != 0 { try clearPrivileges(descriptor) }
         try descriptor.setOwnerOfPath(
           user: valid & FUSE_SET_ATTR_UID != 0 ? wanted.st_uid : .max,
           group: valid & FUSE_SET_ATTR_GID != 0 ? wanted.st_gid : .max)
@@ -34,7 +38,7 @@ extension Request {
         } else {
           try descriptor.truncatePath(to: Int64(wanted.st_size))
         }
-        if user != 0 { try clearPrivileges(descriptor) }
+        try clearPrivileges(descriptor)
       }
       if valid & times != 0 {
         try descriptor.setTimesOfPath(
@@ -51,15 +55,37 @@ extension Request {
     try attributes(of: node)
   }
 
-  /// Clears what a write by another than a privileged user clears: set-user-id, set-group-id where the group may
-  /// execute, file capabilities.
-  func clearPrivileges(_ descriptor: FileDescriptor) throws(Errno) {
+  /// Clears what a write clears: file capabilities, and by another than root also set-user-id and set-group-id, the
+  /// latter only of who is in the file's group where the group may not execute (inode(7)).
+  ///
+  /// `touch`: the status change time is to be now in any case.
+  func clearPrivileges(_ descriptor: FileDescriptor, touch: Bool = false) throws(Errno) {
     let status = try descriptor.status()
-    guard status.type == .regular else { return }
-    var permissions = status.permissions & ~0o4000
-    if permissions & 0o2010 == 0o2010 { permissions &= ~0o2000 }
-    if permissions != status.permissions { try descriptor.setPermissionsOfPath(permissions) }
+    guard status.type == .regular else {
+      if touch { try descriptor.setOwnerOfPath(user: .max, group: .max) }
+      return
+    }
+    var permissions = status.permissions
+    if user != 0 {
+      permissions &= ~0o4000
+      if permissions & 0o2000 != 0, permissions & 0o10 != 0 || !isCaller(in: status.raw.st_gid) {
+        permissions &= ~0o2000
+      }
+    }
+    if touch || permissions != status.permissions { try descriptor.setPermissionsOfPath(permissions) }
     try? descriptor.removeAttributeOfPath("security.capability")
+  }
+
+  /// chown(2) that changes neither owner. The kernel has not asked whether the caller may clear what this clears.
+  private func keepOwner(_ descriptor: FileDescriptor) throws(Errno) {
+    let groups = Credentials.groups(ofThread: thread) ?? []
+    try Credentials.actingAs(user: user, group: group, groups: groups) { () throws(Errno) in
+      try descriptor.setOwnerOfPath(user: .max, group: .max)
+    }
+  }
+
+  private func isCaller(in wanted: UInt32) -> Bool {
+    group == wanted || Credentials.groups(ofThread: thread)?.contains(wanted) ?? false
   }
 
   private static func time(_ wanted: timespec, _ valid: Int32, _ given: Int32, _ now: Int32) -> timespec {

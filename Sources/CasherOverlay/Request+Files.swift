@@ -36,7 +36,7 @@ extension Request {
     let lower: FileDescriptor
     do throws(Errno) {
       lower = try directory.inode.withDescriptor { descriptor throws(Errno) in
-        try asCaller { () throws(Errno) in
+        try asCaller(making: mode) { () throws(Errno) in
           try descriptor.open(
             name, flags & FileHandle.lowerFlags | O_CREAT | O_EXCL | OpenFlags.noFollow, mode: mode)
         }
@@ -133,7 +133,7 @@ extension Request {
       } else if flags & O_TRUNC != 0 {
         try path.openAgain(O_WRONLY | O_TRUNC | O_NONBLOCK).close()
       }
-      if flags & O_TRUNC != 0, user != 0 { try clearPrivileges(path) }
+      if flags & O_TRUNC != 0 { try clearPrivileges(path) }
       return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower)
     } catch {
       pool.release(node.inode)
@@ -154,8 +154,13 @@ extension Request {
 
   private func begin(_ handle: FileHandle, _ info: Info) {
     let node = handle.node
-    overlay.table.didOpen(node.inode, forWriting: handle.isWritable)
-    if handle.isWritable { node.view.writers.withLock { $0[ObjectIdentifier(handle)] = handle } }
+    overlay.table.didOpen(handle)
+    if handle.isWritable {
+      node.view.writers.withLock { $0[ObjectIdentifier(handle)] = handle }
+      // From here on nobody keeps attributes (`Inode.hasUnsettledAttributes`); what was kept before goes.
+      overlay.didChangeAttributes(of: node.inode, through: node.view)
+      if handle.mapsLower { overlay.session?.forgetAttributes(of: node) }
+    }
     info.pointee.fh = handle.identifier
     // A close of a file that is only read needs no FLUSH, which would cost a request. POSIX locks set through such a
     // file are dropped at RELEASE then, not when the first of several processes that share it closes it.
@@ -191,7 +196,7 @@ extension Request {
     let node = handle.node
     overlay.locks.releasePosix(takenThrough: handle)
     overlay.table.pool.release(node.inode)
-    overlay.table.didRelease(node.inode, forWriting: handle.isWritable)
+    overlay.table.didRelease(handle)
     if handle.isWritable {
       overlay.didChangeAttributes(of: node.inode, through: node.view)
       node.view.writers.update { $0[ObjectIdentifier(handle)] = nil }

@@ -73,14 +73,15 @@ extension Request {
   // MARK: making
 
   func make(
-    _ kind: MadeKind, _ name: CName, in directory: Node, _ body: (FileDescriptor) throws(Errno) -> Void
+    _ kind: MadeKind, _ name: CName, in directory: Node, mode: UInt32 = 0,
+    _ body: (FileDescriptor) throws(Errno) -> Void
   ) throws(Errno) {
     try checkWritable(name, in: directory)
     let actor = actor(directory.view)
     let recorder = changeRecorder
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
     try directory.inode.withDescriptor { descriptor throws(Errno) in
-      try asCaller { () throws(Errno) in try body(descriptor) }
+      try asCaller(making: mode) { () throws(Errno) in try body(descriptor) }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
     guard let made = try find(name, in: directory) else { throw .stale }

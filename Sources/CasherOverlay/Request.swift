@@ -44,9 +44,13 @@ struct Request {
   }
 
   /// Does something as the user who asks, so that what is made belongs to that user. The kernel has checked the
-  /// permissions before, with supplementary groups; they are only looked up where lower does not grant it without.
-  func asCaller<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+  /// permissions before, with supplementary groups; they are only looked up where lower does not grant it without, and
+  /// for set-group-id in `mode`, which only a member of the file's group may give it.
+  func asCaller<Result>(making mode: UInt32 = 0, _ body: () throws(Errno) -> Result) throws(Errno) -> Result {
     guard overlay.switchesUsers, user != 0 || group != 0 else { return try body() }
+    if mode & 0o2000 != 0, let groups = Credentials.groups(ofThread: thread) {
+      return try Credentials.actingAs(user: user, group: group, groups: groups, body)
+    }
     do throws(Errno) {
       return try Credentials.actingOnFilesAs(user: user, group: group, body)
     } catch {
@@ -99,7 +103,8 @@ extension Overlay {
   func isRecorded(_ view: View) -> Bool { view.isRecorded || recorder.observesMainView }
 
   func attributeTimeout(_ node: Node) -> Double {
-    node.view.isRecorded && node.isDirectory ? Overlay.forEver : configuration.timeout
+    if node.isDirectory && node.view.isRecorded { return Overlay.forEver }
+    return node.inode.hasUnsettledAttributes ? 0 : configuration.timeout
   }
 
   // MARK: telling other views
