@@ -59,6 +59,7 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
 
   /// Frees everything. Nobody may use the session any more.
   func destroy() { fuse_session_destroy(raw) }
+
   /// Makes the kernel ask for the node's attributes at their next use. Unlike every other notification it waits for
   /// nothing that a request may hold: it may be sent by the thread that serves a request about the node.
   func forgetAttributes(of node: Node) {
