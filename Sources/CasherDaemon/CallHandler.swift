@@ -10,6 +10,7 @@ import Synchronization
 struct Services: Sendable {
   let overlay: Overlay
   let store: Store
+  let blobs: PlacedBlobs
   let runs: RunTable
   let flights: SingleFlight
   let digester: FileDigester
@@ -166,8 +167,8 @@ struct CallHandler {
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      runs: services.runs)
-    do throws(Placer.Failure) { try placer.place(record, for: caller, within: parent) } catch {
+      blobs: services.blobs, runs: services.runs)
+    do throws(Placer.Failure) { try placer.place(record, of: run.id, for: caller, within: parent) } catch {
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
