@@ -107,6 +107,7 @@ public enum Daemon {
     log.write("mounted", [("directory", "\(configuration.directory)")])
     ready(recovery)
     overlay.serve()
+    for run in runs.inFlight { run.captures?.waitUntilOver() }
     log.write("unmounted")
     try? FileDescriptor.workingDirectory.remove(socket)
     state.blobs.close()

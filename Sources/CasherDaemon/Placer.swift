@@ -109,8 +109,7 @@ struct Placer {
     guard !runs.isIdle, !output.path.isAbsolute else { return }
     let reference = DirectoryReference.located(directory.key, directory.path)
     runs.change(
-      by: parent, own: { $0.willReplace(name, in: reference, facets) },
-      foreign: { $0.changesElsewhere(name, in: reference) })
+      by: parent, .name(name, reference), own: { $0.willReplace(name, in: reference, facets) })
   }
 
   private func settle(_ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ parent: Run?) {
@@ -187,7 +186,8 @@ struct Placer {
     }
     let pinned = try overlay.pinDirectory(directory.path)
     guard pinned.key == directory.key else { throw .stale }
-    try overlay.changeName(output.path.lastComponent, in: pinned, body)
+    try overlay.changeName(
+      output.path.lastComponent, in: pinned, keepsDirectory: output.content == .directory, body)
   }
 
   /// Whether the file that stands there has the content already, so that only its time is to be another.

@@ -233,9 +233,10 @@ extension Overlay {
 
 extension Overlay {
   /// Calls `body`, which changes what lower has at a name, while nobody else changes names of the directory. A placed
-  /// file that stands there is gone afterwards, also when `body` had nothing to do. EEXIST and the like are lower's.
+  /// file that stands there is gone afterwards, also when `body` had nothing to do. `keepsDirectory`: a directory that
+  /// stands there stays, so that placed files in it do not matter.
   public func changeName(
-    _ name: FilePath, in directory: PinnedDirectory, _ body: () throws(Errno) -> Void
+    _ name: FilePath, in directory: PinnedDirectory, keepsDirectory: Bool, _ body: () throws(Errno) -> Void
   ) throws(Errno) {
     try directory.withDescriptor { descriptor throws(Errno) in
       let present = try found(name, in: descriptor)
@@ -243,7 +244,9 @@ extension Overlay {
       if let present, present.status.type == .directory { concerned.append(DirectoryKey(present)) }
       try placements.names.with(all: concerned) { () throws(Errno) in
         let file = placements.file(name, in: directory.identity)
-        if let present, present.status.type == .directory, placements.hasFiles(in: DirectoryKey(present)) {
+        if !keepsDirectory, let present, present.status.type == .directory,
+          placements.hasFiles(in: DirectoryKey(present))
+        {
           throw .directoryNotEmpty
         }
         try body()
