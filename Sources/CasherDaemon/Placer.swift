@@ -45,7 +45,7 @@ struct Placer {
         }
         let name = output.path.lastComponent
         announce(output, name, directory, facets[output.path] ?? .probed, parent)
-        if try take(output, name, directory, time, &batch) { continue }
+        if try take(output, name, directory, caller, time, &batch) { continue }
         try changeName(of: output, in: directory) { () throws(Errno) in
           try put(output, name, in: directory, caller, time, &permissionsLast)
         }
@@ -130,7 +130,8 @@ struct Placer {
 
   /// Takes a file into the batch; false when it is to be put there as an ordinary file, or left as it is.
   private func take(
-    _ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ time: Int64, _ batch: inout PlacingBatch
+    _ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ caller: Caller, _ time: Int64,
+    _ batch: inout PlacingBatch
   ) throws(Errno) -> Bool {
     guard case .file(let digest, _, let inPlace) = output.content, overlay.canPlace, !output.path.isAbsolute else {
       return false
@@ -138,6 +139,14 @@ struct Placer {
     let placed = tree.placements.file(name, in: try DirectoryKey(of: directory.descriptor))
     var present = placed?.status
     if present == nil { present = try tree.lowerStatus(of: name, in: directory.descriptor) }
+    if present?.type == .directory {
+      // What was in it has been removed before this, or it is not the directory that was recorded.
+      let pinned = try overlay.pinDirectory(directory.path)
+      try overlay.changeName(name, in: pinned, keepsDirectory: false) { () throws(Errno) in
+        try acting(caller) { () throws(Errno) in try directory.descriptor.remove(name, directory: true) }
+      }
+      present = nil
+    }
     if let present {
       if inPlace, present.type == .regular, present.links > 1 { return false }
       if BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return false }

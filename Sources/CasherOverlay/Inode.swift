@@ -46,13 +46,25 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
     case placed(PlacedFile)
     /// It has become an ordinary file.
     case lower(LowerFile)
-    /// It became an ordinary file while this inode was open: what is open keeps the blob, and all else is about the
-    /// other inode, which has the same key.
-    case successor(Inode)
+    /// It became an ordinary file while this inode was open: what is open keeps the blob, and all else is about another
+    /// inode, which has the same key.
+    case successor(Successor)
 
     var isPlaced: Bool {
       if case .placed = self { return true }
       return false
+    }
+  }
+
+  /// The inode that took another's place.
+  final class Successor {
+    let inode: Inode
+    /// What is read through the old one still.
+    let file: PlacedFile
+
+    init(_ inode: Inode, of file: PlacedFile) {
+      self.inode = inode
+      self.file = file
     }
   }
 
@@ -84,7 +96,7 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   /// munmap.
   public var writableHandles: Int {
     table.withLock(of: key) {
-      if case .successor(let other)? = backing { return Int(openWriters + other.openWriters) }
+      if case .successor(let other)? = backing { return Int(openWriters + other.inode.openWriters) }
       return Int(openWriters)
     }
   }
@@ -96,8 +108,16 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   var current: Inode {
     guard key.isPlaced else { return self }
     return table.withLock(of: key) {
-      if case .successor(let other)? = backing { return other }
+      if case .successor(let other)? = backing { return other.inode }
       return self
+    }
+  }
+
+  /// The placed file that is read through this inode while another has taken its place.
+  private var formerFile: PlacedFile? {
+    table.withLock(of: key) {
+      if case .successor(let other)? = backing { return other.file }
+      return nil
     }
   }
 
@@ -149,6 +169,8 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
       do throws(Errno) {
         var status = try inode.withDescriptor { descriptor throws(Errno) in try descriptor.status() }
         status.identify(as: key)
+        // Who reads the blob still is told its size, or would look for what it does not have.
+        if inode !== self, let file = formerFile { status.takeContent(from: file.status) }
         return status
       } catch {
         // It may have been replaced between the two.

@@ -113,17 +113,19 @@ extension InodeTable {
   /// The placed file has become one of lower, which `descriptor` (O_PATH, taken over) is open on.
   ///
   /// Where files that are open on it go on with the blob (`keepsOpen`), another inode with the same key takes its place:
-  /// the kernel lets no two backing files be open for one node. Else the inode itself is lower's from now on.
+  /// the kernel lets no two backing files be open for one node. Else the inode itself is lower's from now on. Gives
+  /// whether another has taken its place.
+  @discardableResult
   func didMaterialise(
     _ key: InodeKey, as lower: InodeKey, birth: UInt32, keepsOpen: Bool, _ descriptor: FileDescriptor
-  ) {
+  ) -> Bool {
     enum Outcome {
       case switched(Inode)
       case replaced(by: Inode)
     }
     let outcome = withBuckets(of: key) { buckets -> Outcome? in
       defer { renames.add(1, ordering: .sequentiallyConsistent) }
-      guard let inode = buckets.find(key), inode.backing?.isPlaced == true else { return nil }
+      guard let inode = buckets.find(key), case .placed(let file)? = inode.backing else { return nil }
       let backing = Inode.Backing.lower(Inode.LowerFile(lower))
       guard keepsOpen, inode.openHandles > 0 else {
         pool.forget(inode)
@@ -136,7 +138,7 @@ extension InodeTable {
       unlist(inode, &buckets)
       list(successor, &buckets)
       successor.pins += 1  // given back when the old inode has gone
-      inode.backing = .successor(successor)
+      inode.backing = .successor(Inode.Successor(successor, of: file))
       return .replaced(by: successor)
     }
     switch outcome {
@@ -149,6 +151,8 @@ extension InodeTable {
       // It has no place of its own until it is looked up.
       pool.keepForever(successor)
       pool.release(successor)
+      return true
     }
+    return false
   }
 }

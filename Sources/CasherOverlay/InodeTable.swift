@@ -306,7 +306,7 @@ final class InodeTable: Sendable {
     guard inode.pins == 0 else { return nil }
     if inode.isListed { unlist(inode, &buckets) }
     // The successor has the same key, and so the same lock; it is no directory.
-    if case .successor(let other)? = inode.backing { _ = unpinned(other, &buckets) }
+    if case .successor(let other)? = inode.backing { _ = unpinned(other.inode, &buckets) }
     return inode.place
   }
 

@@ -92,8 +92,10 @@ extension Overlay {
       throw error
     }
     placements.drop(number)
-    table.didMaterialise(
+    let isReplaced = table.didMaterialise(
       PlacedFile.key(of: number), as: found.status.key, birth: birth, keepsOpen: usesPassthrough, path)
+    // The name leads to the old inode, as far as the kernel knows.
+    if isReplaced { invalidateEntry(name, inDirectory: directory.key) }
     if let inode = table.inode(for: PlacedFile.key(of: number)) {
       notifier.send(table.nodes(of: inode, except: nil).map { .attributes($0) })
     }

@@ -51,7 +51,7 @@ extension Overlay {
   /// Nothing is placed any more, also not by who is about to.
   public func endPlacing() { placements.names.withEverything { placements.close() } }
 
-  /// Shows files in place of what stands at their names, a directory only when it is empty. The blobs must be kept from
+  /// Shows files in place of what stands at their names; EISDIR where that is a directory. The blobs must be kept from
   /// then on. All of them are journalled in one step before the first is shown; when this throws, each file is either as
   /// it was or placed.
   public func place(_ placings: [Placing]) throws(PlacingFailure) {
@@ -98,6 +98,7 @@ extension Overlay {
             planned.former = former
           } else {
             planned.covered = try found(placing.name, in: descriptor)
+            if planned.covered?.status.type == .directory { throw .isDirectory }
           }
           plan.append(planned)
         }

@@ -141,6 +141,13 @@ extension FileStatus {
     raw.st_dev = dev_t(key.device)
     raw.st_ino = ino_t(key.inode)
   }
+
+  /// Takes over what is told of the content.
+  mutating func takeContent(from other: FileStatus) {
+    raw.st_size = other.raw.st_size
+    raw.st_blocks = other.raw.st_blocks
+    raw.st_mtim = other.raw.st_mtim
+  }
 }
 
 /// A directory of lower, whatever its name is.

@@ -93,6 +93,14 @@ final class PlacedMount {
     overlay.flushNotifications()
   }
 
+  /// Places a file in the mount's root, and not in the twin.
+  func placeAlone(_ name: FilePath, _ content: String) throws {
+    let file = PlacedFile(
+      blob: try blobs.put(content), size: Int64(content.utf8.count), permissions: 0o644, user: 0, group: 0,
+      modified: PlacedMount.time, changed: Clock.now(), attributes: [], run: PlacedMount.run)
+    try overlay.place([Placing(directory: try overlay.pinDirectory(""), name: name, file: file)])
+  }
+
   /// The tree as find(1) and sha256sum(1) show it.
   static let tree = """
     find . -printf '%P %y %m %U:%G %l\\n' | sort; find . ! -type d -printf '%P %n %s\\n' | sort

@@ -33,7 +33,7 @@ import Testing
     "exec 3<>text; echo F >&3; cat text; exec 3>&-; exec 4>>d/inner; echo more >&4; cat d/inner; mv d/inner i; echo and >&4; cat i",
     "exec 3<text; chmod 640 /proc/self/fd/3; stat -c %a text; rm text; chmod 600 /proc/self/fd/3; stat -L -c '%a %h' /proc/self/fd/3; cat <&3",
     "ls -i text > ../$(basename $PWD).i; cat text > /dev/null; echo x >> text; ls -i text | cmp - ../$(basename $PWD).i && echo number stays",
-    "exec 5<text; ls -i text > ../i; echo x >> text; ls -i text | cmp - ../i && echo stays; cat <&5 | head -1; ls -di $(find . -inum $(cut -d' ' -f1 ../i)) | cmp - ../i; echo $?",
+    "exec 5<text; ls -i text > ../i; echo x >> text; ls -i text | cmp - ../i && echo stays; cat <&5 | head -1; find . -inum $(cut -d' ' -f1 ../i)",
     "tar cf - . | tar tf - | sort; tar cf - text big | tar xf - -C empty; cmp big empty/big && echo same; du -s --apparent-size big | cut -f1",
     "cp --sparse=auto big b2; cmp big b2 && echo same; split -n 3 big part; cat part* | cmp - big && echo same; rm part* b2",
     "cp -a . ../cp.$$; (cd ../cp.$$; ls -A; cat text; stat -c '%a %Y' text big script); rm -r ../cp.$$",
@@ -94,7 +94,7 @@ import Testing
         exec 3<text; exec 4<text; exec 5<big; echo changed > text; cat <&3; cat text; stat -L -c %s /proc/self/fd/4
         chmod 600 big; head -c 4 <&5; echo; rm text; cat <&4; ./script & ./script; wait
         """, in: mount.directory)
-      #expect(outcome.output == "first\nsecond\nchanged\n8\n0123\nfirst\nsecond\nran\nran\n")
+      #expect(outcome.output == "first\nsecond\nchanged\n13\n0123\nfirst\nsecond\nran\nran\n")
     }
   }
 
@@ -111,7 +111,7 @@ import Testing
       let outcome = try Outcome.of(
         """
         ./zzz 100 & until [ "$(readlink /proc/$!/exe)" = $PWD/zzz ]; do :; done
-        cat /bin/true > zzz; echo $?; chmod 700 zzz; stat -c %a zzz; rm zzz; kill $!; wait; ls -A zzz 2>&-; echo $?
+        cat /bin/true > zzz; echo $?; chmod 700 zzz; stat -c %a zzz; rm zzz; kill -9 $!; wait; ls -A zzz 2>&-; echo $?
         """, in: mount.directory)
       #expect(
         outcome.output.contains("Text file busy\n1\n700\n2\n") || outcome.output.contains("busy\n1\n700\n"),
@@ -184,7 +184,7 @@ import Testing
   @Test func placingOntoADirectoryWithPlacedFilesIsRefusedAndChangesNothing() throws {
     try withPlaced { mount in
       try Outcome.of("rm d/ordinary", in: mount.directory)
-      #expect(throws: PlacingFailure.self) { try mount.place([("d", "file", 0o644)]) }
+      #expect(throws: PlacingFailure.self) { try mount.placeAlone("d", "file") }
       try #expect(Outcome.of("cat d/inner", in: mount.directory).output == "inner\n")
     }
   }
