@@ -66,6 +66,8 @@ final class RunRecorder {
   var inodesBefore: [InodeKey: (FileStatus, Digest)] = [:]
   /// By how many names of an inode the run has made more than it has removed.
   var linksAdded: [InodeKey: Int64] = [:]
+  /// Inodes from before the run whose content, owner or permission bits it changed where they are.
+  var changedInPlace: Set<InodeKey> = []
   /// Observations outside the mount that came with a nested hit.
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
@@ -217,6 +219,9 @@ final class RunRecorder {
     else { return }
     inodesBefore[status.key] = (status, digest.0)
   }
+
+  /// The run changes an inode that may have been there before it.
+  func willChangeInPlace(_ inode: InodeKey) { if !producedInodes.contains(inode) { changedInPlace.insert(inode) } }
 
   // MARK: telling probes from operations
 
