@@ -98,7 +98,7 @@ struct HardLinkTests {
     ["echo x > a; ln a m; mkdir d", "mv a d/b; echo y > d/b", "echo x > a; ln a n; mkdir d"],
     ["echo x > a; ln a m; mkdir d", "mv a d; mv d e; echo y > e/a", "echo x > a; ln a n; mkdir d"],
     ["mkdir d; echo x > d/a; ln d/a m", "mv d e; echo y > e/a", "mkdir d; echo x > d/a; ln d/a n"],
-    ["echo x > a; ln a m", "acache sh -c 'echo y > a'; rm a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "acache sh -c 'echo y > a' 2>/dev/null; rm a", "echo x > a; ln a n"],
     ["echo x > a", "ln a b; echo one > b; rm b", "echo x > a"],
     ["echo x > a", "ln a b; echo one > b", "echo x > a"],
     ["echo x > a", "ln a b; chmod 600 b", "echo x > a"],
