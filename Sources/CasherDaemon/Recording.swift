@@ -13,18 +13,30 @@ struct Recording {
   /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
   /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
   static func make(
-    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
+    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool,
+    isOutputOnly: @escaping (FilePath) -> Bool
   ) throws(Uncacheable) -> Recording {
     for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
       recorder.pin(touched)
     }
-    try check(recorder, ignores)
-    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes, ignores: ignores)
+    // What another hand does to a name that is no input matters when the run has produced it.
+    let produced = recorder.entries.values.filter(\.isProduced).compactMap { recorder.presentPath(of: $0.key) }
+    let own = Set(produced)
+    let isFree: (FilePath) -> Bool = { ignores($0) || (isOutputOnly($0) && !own.contains($0)) }
+    try check(recorder, isFree)
+    var builder = RecordingBuilder(
+      recorder: recorder, store: store, withTimes: withTimes, ignores: ignores, isOutputOnly: isOutputOnly)
     builder.gather()
     try builder.build()
     // Another hand may have changed an input or an output while these were read.
-    try check(recorder, ignores)
+    try check(recorder, isFree)
     return builder.recording
+  }
+
+  /// Nothing of the state before of these paths counts.
+  mutating func leaveOutInputs(where isOutputOnly: (FilePath) -> Bool) {
+    observations = observations.filter { !isOutputOnly($0.key.path) }
+    conditions.removeAll { isOutputOnly($0.observation.path) }
   }
 
   private static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
@@ -60,13 +72,19 @@ private struct RecordingBuilder {
   /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
   let withTimes: Bool
   let ignores: (FilePath) -> Bool
+  /// Whether a path is no input: then it does not matter that it is as it was before the run, it is an output.
+  let isOutputOnly: (FilePath) -> Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
   private var statuses: [FilePath: FileStatus?] = [:]
 
-  init(recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool) {
+  init(
+    recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool,
+    isOutputOnly: @escaping (FilePath) -> Bool
+  ) {
+    self.isOutputOnly = isOutputOnly
     self.recorder = recorder
     self.store = store
     self.withTimes = withTimes
@@ -351,7 +369,7 @@ private struct RecordingBuilder {
       let file = try recorder.tree.open(path)
       defer { file.close() }
       let now = try file.status()
-      if !state.isRewritten, let before = state.before.status, let digest = state.digest,
+      if !state.isRewritten, !isOutputOnly(path), let before = state.before.status, let digest = state.digest,
         Protection(before) == Protection(now), before.key == now.key
       {
         let (present, _) = try recorder.digester.digest(now, open: { () throws(Errno) in try file.duplicateAtStart() })

@@ -25,6 +25,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
   case notAsked
   /// A file that the command's stdout or stderr is was not only written from where it stood to its end.
   case outputNotSequential
+  /// The command took longer than `--timeout` allows, in nanoseconds, and was ended.
+  case timedOut(Int64)
 
   /// A short stable word for statistics and JSON.
   public var code: String {
@@ -47,6 +49,7 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .nested: "nested"
     case .notAsked: "no-store"
     case .outputNotSequential: "output-not-sequential"
+    case .timedOut: "timed-out"
     }
   }
 
@@ -74,6 +77,7 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .notAsked: "--no-store was given"
     case .outputNotSequential:
       "the file that takes the command's output was also used in another way than writing on at its end"
+    case .timedOut(let limit): "the command was ended after \(Quantity.duration(limit)), as --timeout says"
     }
   }
 }
@@ -99,6 +103,7 @@ extension Uncacheable: ByteCodable {
     case .nested(let reason): encoder.put(16 as UInt8); encoder.put(reason)
     case .notAsked: encoder.put(17 as UInt8)
     case .outputNotSequential: encoder.put(18 as UInt8)
+    case .timedOut(let limit): encoder.put(19 as UInt8); encoder.put(limit)
     }
   }
 
@@ -122,6 +127,7 @@ extension Uncacheable: ByteCodable {
     case 16: self = .nested(try decoder.string())
     case 17: self = .notAsked
     case 18: self = .outputNotSequential
+    case 19: self = .timedOut(try decoder.int64())
     default: throw DecodingFailure("unknown reason")
     }
   }
