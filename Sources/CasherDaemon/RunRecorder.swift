@@ -74,6 +74,8 @@ final class RunRecorder {
   /// The run has ended: nothing is recorded any more. What is recorded is read without the run's lock from then on, while
   /// other hands' changes are still compared with it.
   private(set) var isFrozen = false
+  /// The files that are read into the store since then.
+  var captures: CaptureQueue?
 
   init(tree: Tree, digester: FileDigester, openInode: @escaping (InodeKey) -> FileDescriptor?) {
     self.tree = tree
