@@ -15,9 +15,10 @@ struct Lookup {
 
   /// The most recently used run whose inputs all are as they were, or nil.
   ///
+  /// `since`: runs that were stored earlier, nanoseconds since 1970, are not used.
   /// `input` tells whether what a run took from its standard input is what is there now.
   func find(
-    _ weakKey: Digest, strictly: Bool, input: (ConsumedInput?) throws(CallAborted) -> Bool
+    _ weakKey: Digest, strictly: Bool, since: Int64?, input: (ConsumedInput?) throws(CallAborted) -> Bool
   ) throws(LookupFailure) -> (StoredRun, RunRecord)? {
     var evaluator = Evaluator(tree: tree, digester: digester)
     do {
@@ -27,7 +28,7 @@ struct Lookup {
         let key = SHA256.digest(
           of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
         for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
-          guard let record = try? RunRecord(encoded: run.body) else { continue }
+          guard let record = try? RunRecord(encoded: run.body), isGood(run, record, since: since) else { continue }
           let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
           guard holds, try input(record.input) else { continue }
           guard try store.unusableBlobs(of: run.id).isEmpty else { continue }
@@ -49,6 +50,13 @@ struct CallAborted: Error {}
 enum LookupFailure: Error {
   case store(StoreError)
   case aborted
+}
+
+extension Lookup {
+  private func isGood(_ run: StoredRun, _ record: RunRecord, since: Int64?) -> Bool {
+    if let since, run.created < since { return false }
+    return record.expires.map { $0 > Clock.now() } ?? true
+  }
 }
 
 /// Path sets as they were decoded last, so that a lookup decodes none that it has seen.

@@ -19,7 +19,7 @@ extension Command {
 }
 
 private func evictRuns(_ arguments: Arguments) throws(Failure) -> ExitCode {
-  let size = try arguments.value("--max-size", "a size such as 500M or 10G") { StoreOptions.size($0) }
+  let size = try arguments.value("--max-size", "a size such as 500M or 10G") { Quantity.bytes($0) }
   let age = try arguments.value("--older-than", "a duration such as 12h or 30d") { Quantity.nanoseconds($0) }
   guard size != nil || age != nil else {
     throw Arguments.misused(.evict, "--max-size or --older-than is missing")

@@ -42,6 +42,7 @@ enum RunJSON {
     case .stamp: "stamp"
     case .target: "target"
     case .identity: "identity"
+    case .matching: "matching"
     }
   }
 
