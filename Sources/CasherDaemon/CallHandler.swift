@@ -48,6 +48,7 @@ struct CallHandler {
   let weakKeys: [Digest]
   let weakKey: Digest
   private let input: PipedInput
+  private let trace = MissTrace()
 
   /// Transcripts up to this many bytes travel in the message itself.
   private static let inlineLimit: Int64 = 1 << 16
@@ -81,6 +82,7 @@ struct CallHandler {
         return
       }
       if request.options.force {
+        trace.met(.forced)
         execute(messages: [], leads: false)
         return
       }
@@ -133,7 +135,8 @@ struct CallHandler {
 
   private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
     let lookup = Lookup(
-      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
+      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
+      trace: trace)
     for key in weakKeys {
       let found = try lookup.find(key, strictly: request.options.strict) { recorded throws(CallAborted) in
         guard let recorded, request.input == .pipe else { return true }
@@ -161,6 +164,7 @@ struct CallHandler {
         }
       }
     } catch {
+      trace.met(.contentLost)
       services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
       return false
     }
@@ -168,13 +172,14 @@ struct CallHandler {
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
       runs: services.runs)
     do throws(Placer.Failure) { try placer.place(record, for: caller, within: parent) } catch {
+      trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
     services.overlay.flushNotifications()
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
-    services.store.count(.hit(saved: max(0, record.duration - took)))
+    services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
     services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
     connection.send(
       .hit(
@@ -183,6 +188,9 @@ struct CallHandler {
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
   }
+
+  /// What statistics know the command by.
+  private var command: [UInt8] { Array(CommandText.make(request.arguments).utf8) }
 
   // MARK: misses
 
@@ -214,6 +222,8 @@ struct CallHandler {
       services.runs.remove(run)
       overlay.retire(view)
     }
+    // Before the command begins to change what the values are of.
+    if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     let reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
@@ -231,12 +241,12 @@ struct CallHandler {
       return
     }
     let outcome = finish.finish(report)
-    services.store.count(.miss)
+    services.store.count(.miss(reason: trace.reason.rawValue), command: command)
     switch outcome {
     case .success: ending = .stored
     case .failure(let reason):
       ending = .notStored
-      services.store.count(.uncacheable(code: reason.code))
+      services.store.count(.uncacheable(code: reason.code), command: command)
       if case .storeFailed = reason { services.store.count(.error) }
     }
     overlay.flushNotifications()
