@@ -240,27 +240,59 @@ struct CallHandler {
       connection.send(.answer(lines: lines, status: status))
       return
     }
-    let outcome = finish.finish(report)
     services.store.count(.miss(reason: trace.reason.rawValue), command: command)
-    switch outcome {
-    case .success: ending = .stored
+    let pending: RunFinish.Pending
+    switch finish.begin(report) {
+    case .success(let begun): pending = begun
     case .failure(let reason):
-      ending = .notStored
-      services.store.count(.uncacheable(code: reason.code), command: command)
-      if case .storeFailed = reason { services.store.count(.error) }
+      settle(run, .failure(reason), &ending, leads: leads)
+      connection.send(.recorded(uncacheable: reason, lines: []))
+      return
     }
-    overlay.flushNotifications()
-    // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
-    services.runs.remove(run)
+    if mayLeave(run, pending) {
+      // What the command left is known by its times; reading it goes on behind acache.
+      overlay.retire(view)
+      overlay.flushNotifications()
+      connection.send(.recorded(uncacheable: nil, lines: []))
+      settle(run, finish.complete(pending), &ending, leads: leads)
+      return
+    }
+    let outcome = finish.complete(pending)
+    settle(run, outcome, &ending, leads: leads)
     var reason: Uncacheable?
     if case .failure(let why) = outcome { reason = why }
+    connection.send(.recorded(uncacheable: reason, lines: []))
+  }
+
+  /// Whether acache may go before the result is stored. Not when it is to say what came of it; not when a run around this
+  /// one has to know; not when the run is known by its processes, as all of the mount is observed until it is over.
+  private func mayLeave(_ run: Run, _ pending: RunFinish.Pending) -> Bool {
+    let options = request.options
+    return !pending.isShort && !options.synchronous && !options.verbose && !options.explain && parent == nil
+      && run.rootProcess == 0
+  }
+
+  /// The outcome in statistics, log and for who waits for it.
+  private func settle(
+    _ run: Run, _ outcome: Result<Void, Uncacheable>, _ ending: inout SingleFlight.Ending, leads: Bool
+  ) {
+    var reason: Uncacheable?
+    switch outcome {
+    case .success: ending = .stored
+    case .failure(let why):
+      reason = why
+      ending = .notStored
+      services.store.count(.uncacheable(code: why.code), command: command)
+      if case .storeFailed = why { services.store.count(.error) }
+    }
+    services.overlay.flushNotifications()
+    // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
+    services.runs.remove(run)
     services.log.write(
       reason == nil ? "stored" : "uncacheable",
-      [("run", String(id.hexadecimal.prefix(12)))] + (reason.map { [("reason", $0.code), ("why", $0.sentence)] } ?? []))
-    if leads {
-      services.flights.end(weakKey, ending)
-    }
-    connection.send(.recorded(uncacheable: reason, lines: []))
+      [("run", String(run.id.hexadecimal.prefix(12)))]
+        + (reason.map { [("reason", $0.code), ("why", $0.sentence)] } ?? []))
+    if leads { services.flights.end(weakKey, ending) }
   }
 
   /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they

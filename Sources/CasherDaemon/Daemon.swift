@@ -114,6 +114,7 @@ public enum Daemon {
     log.write("mounted", [("directory", "\(configuration.directory)")])
     ready()
     overlay.serve()
+    for run in runs.inFlight { run.captures?.waitUntilOver() }
     log.write("unmounted")
     try? FileDescriptor.workingDirectory.remove(socket)
   }

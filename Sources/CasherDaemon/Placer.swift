@@ -103,8 +103,7 @@ struct Placer {
     guard !runs.isIdle, !output.path.isAbsolute else { return }
     let reference = DirectoryReference.located(directory.key, directory.path)
     runs.change(
-      by: parent, own: { $0.willReplace(name, in: reference, facets) },
-      foreign: { $0.changesElsewhere(name, in: reference) })
+      by: parent, .name(name, reference), own: { $0.willReplace(name, in: reference, facets) })
   }
 
   private func settle(_ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ parent: Run?) {

@@ -8,32 +8,50 @@ struct Recording {
   var conditions: [Condition] = []
   var outputs: [Output] = []
 
-  /// Brings what the recorder has seen into this form; captures the content of outputs into the store.
+  /// What a run left, taken when it has no writable handle left and its recorder is frozen: then nothing of the recorder
+  /// changes but the digests that are taken later, and the obstacles.
   ///
-  /// Throws what forbids storing the run. To be called when the run has no writable handle left and its recorder is
-  /// frozen: then nothing of it changes but the digests that are taken here, and the obstacles.
-  static func make(
+  /// Reads no content. Throws what forbids storing the run.
+  static func begin(
     from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
-  ) throws(Uncacheable) -> Recording {
-    for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
-      recorder.pin(touched)
-    }
+  ) throws(Uncacheable) -> PendingRecording {
     try check(recorder, ignores)
     var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes, ignores: ignores)
     builder.gather()
-    try builder.build()
-    // Another hand may have changed an input or an output while these were read.
-    try check(recorder, ignores)
-    return builder.recording
+    try builder.takeStatuses()
+    try builder.checkLinks()
+    return PendingRecording(builder: builder, captures: CaptureQueue(builder.captures))
   }
 
-  private static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
+  fileprivate static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
     let obstacle = recorder.obstacles.first { obstacle in
       if case .inputChanged(let path) = obstacle { return !ignores(path) }
       if case .inputUnreadable(let path, _) = obstacle { return !ignores(path) }
       return true
     }
     if let obstacle { throw obstacle }
+  }
+}
+
+/// A run's recording whose content is still to be digested and stored.
+struct PendingRecording {
+  fileprivate var builder: RecordingBuilder
+  /// What is to be read, in which order; others that want to change one of the files wait here.
+  let captures: CaptureQueue
+
+  /// Takes all content into the store, and with it the values of all observations. `captures` is not over after that:
+  /// whoever stores the record ends it.
+  mutating func complete() throws(Uncacheable) -> Recording {
+    while let capture = captures.next() {
+      defer { captures.didTake(capture) }
+      for touched in capture.inputs { builder.recorder.pin(touched) }
+      for path in capture.outputs { try builder.capture(path) }
+    }
+    try Recording.check(builder.recorder, builder.ignores)
+    try builder.build()
+    // Another hand may have changed an input or an output while these were read.
+    try Recording.check(builder.recorder, builder.ignores)
+    return builder.recording
   }
 }
 
@@ -44,7 +62,8 @@ private struct PathState {
   var isProduced: Bool
   var isRewritten: Bool
   var modified: Int64?
-  var digest: Digest?
+  /// What was there before the run; nil for what a moved directory brought.
+  var touched: Touched?
   var attributes: Value?
   var isCheckedBytecode: Bool
   var mayExtend = false
@@ -52,6 +71,9 @@ private struct PathState {
   var isNewInode = false
   /// The run changed the file through another of its names.
   var isChangedElsewhere = false
+
+  /// The content before the run, as soon as it has been taken.
+  var digest: Digest? { touched?.digest }
 }
 
 private struct RecordingBuilder {
@@ -64,7 +86,10 @@ private struct RecordingBuilder {
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
   private var captured: [FilePath: (Digest, FileStatus)] = [:]
+  /// What stood where the run produced something, when it had ended.
   private var statuses: [FilePath: FileStatus?] = [:]
+  /// Of the outputs that are files, those whose content the run changed.
+  private var contents: [FilePath: Output.Content] = [:]
 
   init(recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool) {
     self.recorder = recorder
@@ -97,7 +122,7 @@ private struct RecordingBuilder {
   private mutating func merge(_ path: FilePath, _ touched: Touched, wasThere: Bool) {
     var state = PathState(
       before: touched.before, facets: touched.facets, isProduced: touched.isProduced,
-      isRewritten: touched.isRewritten, modified: touched.modified, digest: touched.digest,
+      isRewritten: touched.isRewritten, modified: touched.modified, touched: touched,
       attributes: touched.attributes, isCheckedBytecode: touched.isCheckedBytecode, mayExtend: touched.mayExtend,
       changesAttributes: touched.changesAttributes, isNewInode: touched.isNewInode)
     if let other = paths[path] {
@@ -118,7 +143,7 @@ private struct RecordingBuilder {
   /// What a moved directory brought to a path where nothing of this kind had been.
   private mutating func merge(_ path: FilePath, arrivalOf touched: Touched) {
     let state = PathState(
-      before: .absent, facets: [.probed], isProduced: true, isRewritten: true, modified: touched.modified, digest: nil,
+      before: .absent, facets: [.probed], isProduced: true, isRewritten: true, modified: touched.modified, touched: nil,
       attributes: nil, isCheckedBytecode: BytecodeCache.isName(path), isNewInode: true)
     if var other = paths[path] {
       other.isProduced = true
@@ -310,12 +335,52 @@ private struct RecordingBuilder {
 
   // MARK: outputs
 
-  private mutating func produce(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
-    let status: FileStatus?
-    do throws(Errno) { status = try recorder.tree.status(of: path) } catch {
-      throw .inputUnreadable(path, error.rawValue)
+  /// The state in which the run left what it produced: whatever comes after is another's doing.
+  mutating func takeStatuses() throws(Uncacheable) {
+    for (path, state) in paths where state.isProduced {
+      do throws(Errno) { statuses[path] = .some(try recorder.tree.status(of: path)) } catch {
+        throw .inputUnreadable(path, error.rawValue)
+      }
     }
-    statuses[path] = status
+  }
+
+  /// A record speaks of names. What the run did to a file with several names can be told by a name that the file had before
+  /// and has still, by a link to one, or when all names are known.
+  func checkLinks() throws(Uncacheable) {
+    var names: [InodeKey: [FilePath]] = [:]
+    for (path, status) in statuses {
+      if let status, status.type != .directory { names[status.key, default: []].append(path) }
+    }
+    var inodes = recorder.changedInPlace
+    for case let status? in statuses.values where status.type == .regular && status.links > 1 {
+      if !recorder.producedInodes.contains(status.key) { inodes.insert(status.key) }
+    }
+    for inode in inodes {
+      let now = names[inode] ?? []
+      if now.contains(where: { paths[$0]?.before.status?.key == inode }) { continue }
+      let known = (recorder.byInode[inode] ?? []).filter { !$0.isProduced }
+      if !recorder.changedInPlace.contains(inode), !known.isEmpty { continue }
+      if let first = now.first, let status = statuses[first] ?? nil, status.links == now.count { continue }
+      throw .linkedElsewhere(now.first ?? (recorder.byInode[inode] ?? []).first?.path ?? FilePath([]))
+    }
+  }
+
+  /// What has to be read: the inputs that are not digested yet and the files among the outputs, by inode.
+  var captures: [Capture] {
+    var captures: [InodeKey: Capture] = [:]
+    for touched in recorder.entries.values where !touched.isProduced || touched.facets.contains(.content) {
+      guard touched.needsContent, touched.digest == nil, let status = touched.before.status else { continue }
+      captures[status.key, default: Capture(inode: status.key, size: status.size)].inputs.append(touched)
+    }
+    for (path, state) in paths where state.isProduced {
+      guard let status = statuses[path] ?? nil, status.type == .regular else { continue }
+      captures[status.key, default: Capture(inode: status.key, size: status.size)].outputs.append(path)
+    }
+    return Array(captures.values)
+  }
+
+  private mutating func produce(_ path: FilePath, _ state: PathState) throws(Uncacheable) {
+    let status = statuses[path] ?? nil
     guard let status else {
       if let before = state.before.status {
         recording.outputs.append(
@@ -334,7 +399,7 @@ private struct RecordingBuilder {
       }
     case .fifo: output.content = .fifo
     case .regular:
-      guard let content = try capture(path, status, state) else { return }
+      guard let content = contents[path] else { return }
       output.content = content
       output.keepsAttributes = !state.isNewInode && !state.changesAttributes
       if !output.keepsAttributes { output.attributes = try attributes(path) }
@@ -343,14 +408,21 @@ private struct RecordingBuilder {
     recording.outputs.append(output)
   }
 
+  /// Takes the content of a file that the run produced.
+  mutating func capture(_ path: FilePath) throws(Uncacheable) {
+    guard let state = paths[path], let status = statuses[path] ?? nil else { return }
+    contents[path] = try content(of: path, status, state)
+  }
+
   /// Nil when the file was opened for writing and is as it was.
-  private mutating func capture(
-    _ path: FilePath, _ status: FileStatus, _ state: PathState
+  private mutating func content(
+    of path: FilePath, _ status: FileStatus, _ state: PathState
   ) throws(Uncacheable) -> Output.Content? {
     do {
       let file = try recorder.tree.open(path)
       defer { file.close() }
       let now = try file.status()
+      guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
       if !state.isRewritten, let before = state.before.status, let digest = state.digest,
         Protection(before) == Protection(now), before.key == now.key
       {

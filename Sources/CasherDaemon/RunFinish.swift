@@ -23,14 +23,39 @@ struct RunFinish {
   /// How long releases that are under way may take after the last process has ended, nanoseconds.
   private static let releaseTimeout: Int64 = 30_000_000_000
 
-  func finish(_ report: FinishReport) -> Result<Void, Uncacheable> {
+  /// What is known when the command has ended, and what is still to be read.
+  struct Pending {
+    fileprivate var recording: PendingRecording
+    fileprivate let outside: OutsideRecording
+    fileprivate let report: FinishReport
+
+    /// Whether reading takes so little that acache can as well wait for it.
+    var isShort: Bool {
+      recording.captures.bytes <= Pending.shortBytes && recording.captures.files <= Pending.shortFiles
+    }
+
+    private static let shortBytes: Int64 = 2 << 20
+    private static let shortFiles = 64
+  }
+
+  /// Ends the recording; content is read by `complete`.
+  func begin(_ report: FinishReport) -> Result<Pending, Uncacheable> {
     do throws(Uncacheable) {
       try check(report)
-      try store(try recording(report), report)
+      return .success(try pending(report))
+    } catch {
+      return .failure(spreading(error))
+    }
+  }
+
+  /// Reads what has to be read, and stores the result.
+  func complete(_ pending: Pending) -> Result<Void, Uncacheable> {
+    defer { pending.recording.captures.end() }
+    do throws(Uncacheable) {
+      try store(try recording(pending), pending.report)
       return .success(())
     } catch {
-      if let parent = run.parent { spread(error, to: parent) }
-      return .failure(error)
+      return .failure(spreading(error))
     }
   }
 
@@ -40,7 +65,7 @@ struct RunFinish {
       return (["there is no recorded run with these inputs to compare with"], Comparison.nothingRecorded)
     }
     do throws(Uncacheable) {
-      let recording = try recording(report)
+      let recording = try recording(try pending(report))
       var blob: Digest?
       do throws(Errno) { if !report.segments.isEmpty { blob = try SHA256.digest(of: spool).digest } } catch {
         throw .storeFailed("\(error)")
@@ -55,13 +80,26 @@ struct RunFinish {
     }
   }
 
-  private func recording(_ report: FinishReport) throws(Uncacheable) -> Recording {
+  private func pending(_ report: FinishReport) throws(Uncacheable) -> Pending {
     if run.rootProcess != 0 {
       try waitForOwnWriters()
     } else if !services.overlay.waitForWriters(in: view, timeoutNanoseconds: RunFinish.releaseTimeout) {
       throw .stillWriting(services.overlay.pathsOpenForWriting(in: view).first ?? FilePath([]))
     }
-    return try record(try outsideAccesses(report))
+    var outside = OutsideRecording(
+      tree: services.tree, digester: services.digester, store: services.store, started: run.started,
+      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes,
+      ignores: request.options.ignores)
+    try outside.add(try outsideAccesses(report))
+    let recording = try run.end { recorder throws(Uncacheable) in
+      try Recording.begin(
+        from: recorder, store: services.store, withTimes: request.options.observeTimes,
+        ignores: request.options.ignores)
+    }
+    guard recording.captures.bytes <= services.store.options.limit else {
+      throw .tooLarge(bytes: recording.captures.bytes)
+    }
+    return Pending(recording: recording, outside: outside, report: report)
   }
 
   /// In the main view everyone's handles are together: waits for those on what the run has made.
@@ -92,12 +130,14 @@ struct RunFinish {
   }
 
   /// What keeps a nested run from being stored may keep the run around it from being stored too.
-  private func spread(_ reason: Uncacheable, to parent: Run) {
+  private func spreading(_ reason: Uncacheable) -> Uncacheable {
+    guard let parent = run.parent else { return reason }
     switch reason {
     case .backgroundProcess, .network, .specialFile, .stillWriting, .outsideUpdate, .outsideUnobserved:
       for outer in parent.lineage { outer.withRecorder { $0.obstacles.append(reason) } }
     default: break
     }
+    return reason
   }
 
   private func check(_ report: FinishReport) throws(Uncacheable) {
@@ -126,18 +166,12 @@ struct RunFinish {
     return report.accesses + answer.0
   }
 
-  private func record(_ accesses: [OutsideAccess]) throws(Uncacheable) -> Recording {
-    var outside = OutsideRecording(
-      tree: services.tree, digester: services.digester, store: services.store, started: run.started,
-      mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes,
-      ignores: request.options.ignores)
-    try outside.add(accesses)
-    var recording = try Recording.make(
-      from: run.freeze(), store: services.store, withTimes: request.options.observeTimes,
-      ignores: request.options.ignores)
-    recording.observations.merge(outside.observations) { mine, _ in mine }
-    recording.conditions += outside.conditions
-    recording.outputs = (recording.outputs + outside.outputs).sorted(by: Recording.placingOrder)
+  private func recording(_ pending: Pending) throws(Uncacheable) -> Recording {
+    var begun = pending.recording
+    var recording = try begun.complete()
+    recording.observations.merge(pending.outside.observations) { mine, _ in mine }
+    recording.conditions += pending.outside.conditions
+    recording.outputs = (recording.outputs + pending.outside.outputs).sorted(by: Recording.placingOrder)
     return recording
   }
 

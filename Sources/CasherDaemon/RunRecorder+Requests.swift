@@ -119,7 +119,7 @@ extension RunRecorder {
     touched.isProduced = true
     touched.isRewritten = true
     touched.modified = nil
-    producedInodes.insert(inode)
+    if case .link = kind {} else { producedInodes.insert(inode) }
     if kind == .directory {
       born.insert(inode)
       gone.remove(inode)
@@ -199,6 +199,7 @@ extension RunRecorder {
   private func willDrop(_ key: EntryKey, _ status: FileStatus) {
     if status.type != .directory, status.links <= 1 {
       linksAdded[status.key] = nil
+      changedInPlace.remove(status.key)
     } else {
       removing[key] = status.key
     }

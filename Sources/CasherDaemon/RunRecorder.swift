@@ -66,6 +66,8 @@ final class RunRecorder {
   var inodesBefore: [InodeKey: (FileStatus, Digest)] = [:]
   /// By how many names of an inode the run has made more than it has removed.
   var linksAdded: [InodeKey: Int64] = [:]
+  /// Inodes from before the run whose content, owner or permission bits it changed where they are.
+  var changedInPlace: Set<InodeKey> = []
   /// Observations outside the mount that came with a nested hit.
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
@@ -74,6 +76,8 @@ final class RunRecorder {
   /// The run has ended: nothing is recorded any more. What is recorded is read without the run's lock from then on, while
   /// other hands' changes are still compared with it.
   private(set) var isFrozen = false
+  /// The files that are read into the store since then.
+  var captures: CaptureQueue?
 
   init(tree: Tree, digester: FileDigester, openInode: @escaping (InodeKey) -> FileDescriptor?) {
     self.tree = tree
@@ -215,6 +219,9 @@ final class RunRecorder {
     else { return }
     inodesBefore[status.key] = (status, digest.0)
   }
+
+  /// The run changes an inode that may have been there before it.
+  func willChangeInPlace(_ inode: InodeKey) { if !producedInodes.contains(inode) { changedInPlace.insert(inode) } }
 
   // MARK: telling probes from operations
 

@@ -37,17 +37,37 @@ final class Run: Sendable {
 
   var rootProcess: Int32 { root.load(ordering: .relaxed) }
 
-  /// Ends the recording and gives it out; from then on it is read without a lock, so that other hands do not wait.
-  func freeze() -> RunRecorder {
-    recorder.withLock { recorder in
+  /// Ends the recording: takes what the run left without reading it. From then on the recorder is read without a lock.
+  func end(
+    _ begin: (RunRecorder) throws(Uncacheable) -> PendingRecording
+  ) throws(Uncacheable) -> PendingRecording {
+    try recorder.withLock { recorder throws(Uncacheable) in
       recorder.freeze()
-      return recorder
+      let pending = try begin(recorder)
+      recorder.captures = pending.captures
+      return pending
     }
   }
+
+  /// The files that are still being read, when the run has ended.
+  var captures: CaptureQueue? { recorder.withLock { $0.captures } }
 
   /// For the run's own requests; a run that has ended records nothing more.
   func record(_ body: (RunRecorder) -> Void) {
     recorder.withLock { recorder in if !recorder.isFrozen { body(recorder) } }
+  }
+
+  /// Another hand is about to change something. While the run is on that may spoil it; when it has ended, the change
+  /// waits until what the run's record needs of it has been read.
+  func changesElsewhere(_ change: ForeignChange) {
+    let captures = recorder.withLock { recorder -> CaptureQueue? in
+      if let captures = recorder.captures { return recorder.isConcerned(by: change) ? captures : nil }
+      recorder.changesElsewhere(change)
+      return nil
+    }
+    guard let captures else { return }
+    if case .content(let inode) = change, captures.wait(for: inode) { return }
+    captures.waitUntilOver()
   }
 
   func withRecorder<Result>(_ body: (RunRecorder) -> Result) -> Result {
@@ -133,10 +153,11 @@ final class RunTable: Recorder {
     }
   }
 
-  /// Calls `own` for the acting run and those around it, `foreign` for all other runs in flight.
-  func change(by run: Run?, own: (RunRecorder) -> Void, foreign: (RunRecorder) -> Void) {
+  /// Calls `own` for the acting run and those around it, and tells all other runs in flight of the change; one that has
+  /// ended and whose files are still being read is waited for.
+  func change(by run: Run?, _ change: ForeignChange, own: (RunRecorder) -> Void) {
     let lineage = run?.lineage ?? []
-    for other in inFlight where !lineage.contains(where: { $0 === other }) { other.withRecorder(foreign) }
+    for other in inFlight where !lineage.contains(where: { $0 === other }) { other.changesElsewhere(change) }
     for run in lineage { run.record(own) }
   }
 
@@ -162,8 +183,11 @@ final class RunTable: Recorder {
       return
     }
     change(
-      by: own(actor), own: { $0.willOpen(node.name, in: .node(parent), access, by: actor.thread) },
-      foreign: { $0.changesElsewhere(inode: node.inode.key) })
+      by: own(actor), .content(node.inode.key),
+      own: { recorder in
+        recorder.willOpen(node.name, in: .node(parent), access, by: actor.thread)
+        recorder.willChangeInPlace(node.inode.key)
+      })
   }
 
   func didOpen(_ node: Node, _ access: OpenAccess, by actor: Actor) {
@@ -175,8 +199,8 @@ final class RunTable: Recorder {
     var source: InodeKey?
     if case .link(let inode) = kind { source = inode }
     change(
-      by: own(actor), own: { $0.willMake(name, in: .node(directory), linkOf: source, by: actor.thread) },
-      foreign: { $0.changesElsewhere(name, in: .node(directory)) })
+      by: own(actor), source.map { .link($0, name, .node(directory)) } ?? .name(name, .node(directory)),
+      own: { $0.willMake(name, in: .node(directory), linkOf: source, by: actor.thread) })
   }
 
   func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor)
@@ -186,9 +210,8 @@ final class RunTable: Recorder {
 
   func willRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor) {
     change(
-      by: own(actor),
-      own: { $0.willRemove(name, in: .node(directory), isDirectory: isDirectory, by: actor.thread) },
-      foreign: { $0.changesElsewhere(name, in: .node(directory)) })
+      by: own(actor), .name(name, .node(directory)),
+      own: { $0.willRemove(name, in: .node(directory), isDirectory: isDirectory, by: actor.thread) })
   }
 
   func didRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor) {
@@ -199,15 +222,10 @@ final class RunTable: Recorder {
     _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
   ) {
     change(
-      by: own(actor),
+      by: own(actor), .move(name, .node(directory), to: newName, .node(newDirectory)),
       own: {
         $0.willRename(
           name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange, by: actor.thread)
-      },
-      foreign: {
-        $0.changesElsewhere(name, in: .node(directory))
-        $0.changesElsewhere(newName, in: .node(newDirectory))
-        $0.movesElsewhere(name, in: .node(directory))
       })
   }
 
@@ -221,13 +239,19 @@ final class RunTable: Recorder {
 
   func willSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor) {
     guard let parent = node.parent else { return }
-    self.change(
-      by: own(actor), own: { $0.willSetAttributes(node.name, in: .node(parent), change, by: actor.thread) },
-      foreign: {
-        // Another hand's touch(1) moves times alone, which are not observed.
-        if case .times = change { return }
-        $0.changesElsewhere(inode: node.inode.key)
-      })
+    let own = own(actor)
+    let record = { (recorder: RunRecorder) in
+      recorder.willSetAttributes(node.name, in: .node(parent), change, by: actor.thread)
+      if case .times = change { return }
+      if node.isDirectory { return }
+      recorder.willChangeInPlace(node.inode.key)
+    }
+    switch change {
+    // Another hand's touch(1) moves times alone, which are not observed; but the time that a run set is an output.
+    case .times: self.change(by: own, .times(node.inode.key), own: record)
+    case .size: self.change(by: own, .content(node.inode.key), own: record)
+    default: self.change(by: own, .attributes(node.inode.key), own: record)
+    }
   }
 
   func didSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor) {

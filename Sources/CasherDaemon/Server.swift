@@ -68,6 +68,7 @@ struct ControlHandler {
   func answer(_ request: String) -> DaemonMessage {
     switch request {
     case "flush":
+      waitForCaptures()
       do throws(StoreError) {
         try services.store.flush()
         return .answer(lines: [], status: 0)
@@ -78,9 +79,10 @@ struct ControlHandler {
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
       if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000), services.overlay.unmount() {
+        waitForCaptures()
         return .answer(lines: [], status: 0)
       }
-      let running = services.runs.inFlight.map { CommandText.make($0.command) }
+      let running = services.runs.inFlight.filter { $0.captures == nil }.map { CommandText.make($0.command) }
       return .answer(
         lines: ["\(services.configuration.directory) is in use: leave it and end the programs that use it"]
           + running.map { "running: \($0)" }, status: 1)
@@ -89,18 +91,25 @@ struct ControlHandler {
     }
   }
 
+  /// Until what runs have left so far is in the store.
+  private func waitForCaptures() { for run in services.runs.inFlight { run.captures?.waitUntilOver() } }
+
   private func status() -> [String] {
     let overlay = services.overlay
+    let runs = services.runs.inFlight
+    let running = runs.filter { $0.captures == nil }
+    let ended = runs.filter { $0.captures != nil }
     var lines = [
       "directory=\(services.configuration.directory)",
       "store=\(services.store.directory)",
       "process=\(getpid())",
       "passthrough=\(overlay.usesPassthrough)",
       "attribution=\(services.attribution.description)",
-      "runs=\(services.runs.inFlight.count)",
+      "runs=\(running.count)",
+      "capturing=\(ended.count)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
-    for run in services.runs.inFlight { lines.append("running=\(CommandText.make(run.command))") }
+    for run in running { lines.append("running=\(CommandText.make(run.command))") }
     return lines
   }
 }

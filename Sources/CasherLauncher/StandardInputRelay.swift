@@ -113,10 +113,10 @@ final class StandardInputRelay {
         close()
       }
     } catch {
-      if error != .wouldBlock {
-        isDisturbed = true
-        close()
-      }
+      if error == .wouldBlock { return }
+      // A command that has ended, or closed its input, takes nothing more, and has taken nothing of this.
+      if error != .brokenPipe { isDisturbed = true }
+      close()
     }
   }
 

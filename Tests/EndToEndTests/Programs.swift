@@ -35,14 +35,15 @@ struct Outcome: Equatable {
 
 struct UnexpectedJSON: Error { let text: String }
 
-/// Runs a program to its end. Its status is 128 and the signal's number when a signal ended it.
+/// Runs a program to its end, with the usual umask: that of the process that runs the tests is changed by the
+/// filesystems which other tests serve in it. Its status is 128 and the signal's number when a signal ended it.
 func run(
   _ program: String, _ arguments: [String], in directory: String = "/", input: String? = nil,
   environment: [String: String]
 ) throws -> Outcome {
   let process = Process()
-  process.executableURL = URL(fileURLWithPath: program)
-  process.arguments = arguments
+  process.executableURL = URL(fileURLWithPath: "/bin/sh")
+  process.arguments = ["-c", "umask 022; exec \"$0\" \"$@\"", program] + arguments
   process.currentDirectoryURL = URL(fileURLWithPath: directory)
   process.environment = environment
   let (output, error) = (Pipe(), Pipe())

@@ -41,7 +41,7 @@ class Mismatch(Exception):
 
 
 #: Commands that write into a file without dropping its content first.
-IN_PLACE = re.compile(rb"sed -i|sort -o|>>|<>|notrunc|sqlite3|truncate")
+IN_PLACE = re.compile(rb"sed -i|sort -o|>>|<>|notrunc|sqlite3|truncate|chmod")
 
 
 def without_obituaries(text: bytes) -> bytes:
