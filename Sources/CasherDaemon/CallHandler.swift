@@ -48,6 +48,7 @@ struct CallHandler {
   let weakKeys: [Digest]
   let weakKey: Digest
   private let input: PipedInput
+  private let trace = MissTrace()
 
   /// Transcripts up to this many bytes travel in the message itself.
   private static let inlineLimit: Int64 = 1 << 16
@@ -89,6 +90,7 @@ struct CallHandler {
         return
       }
       if request.options.force || request.options.noCache {
+        trace.met(.forced)
         execute(messages: [], leads: false)
         return
       }
@@ -141,7 +143,8 @@ struct CallHandler {
 
   private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
     let lookup = Lookup(
-      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
+      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
+      trace: trace)
     let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
       let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
@@ -170,6 +173,7 @@ struct CallHandler {
         }
       }
     } catch {
+      trace.met(.contentLost)
       services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
       return false
     }
@@ -179,6 +183,7 @@ struct CallHandler {
     do throws(Placer.Failure) {
       try placer.place(record, request.options.restore, for: caller, within: parent)
     } catch {
+      trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
@@ -186,7 +191,7 @@ struct CallHandler {
     parent?.expire(at: record.expires)
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
-    services.store.count(.hit(saved: max(0, record.duration - took)))
+    services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
     services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
     connection.send(
       .hit(
@@ -195,6 +200,9 @@ struct CallHandler {
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
   }
+
+  /// What statistics know the command by.
+  private var command: [UInt8] { Array(CommandText.make(request.arguments).utf8) }
 
   // MARK: misses
 
@@ -228,6 +236,8 @@ struct CallHandler {
     }
     let declared = DeclaredInputs(request.options, tree: services.tree, digester: services.digester)
     if let parent { declared.note(in: parent) }
+    // Before the command begins to change what the values are of.
+    if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     let reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
@@ -245,7 +255,7 @@ struct CallHandler {
       connection.send(.answer(lines: lines, status: status))
       return
     }
-    services.store.count(.miss)
+    services.store.count(.miss(reason: trace.reason.rawValue), command: command)
     let pending: RunFinish.Pending
     switch finish.begin(report) {
     case .success(let begun): pending = begun
@@ -288,7 +298,7 @@ struct CallHandler {
     case .failure(let why):
       reason = why
       ending = .notStored
-      services.store.count(.uncacheable(code: why.code))
+      services.store.count(.uncacheable(code: why.code), command: command)
       if case .storeFailed = why { services.store.count(.error) }
     }
     services.overlay.flushNotifications()

@@ -43,16 +43,14 @@ private func evictRuns(_ arguments: Arguments) throws(Failure) -> ExitCode {
   for id in report.runs where isDryRun { Console.print("\(RunText.short(id))  \(commands[id] ?? "")") }
   let verb = isDryRun ? "would free" : "freed"
   Console.print(
-    "\(verb) \(Quantity.size(report.freedBytes)): \(count(report.runs.count, "run")), "
-      + "\(count(Int(report.blobs), "blob")); \(Quantity.size(report.storedBytes)) \(isDryRun ? "would be" : "are") left"
+    "\(verb) \(Quantity.size(report.freedBytes)): \(RunText.count(report.runs.count, "run")), "
+      + "\(RunText.count(report.blobs, "blob")); \(Quantity.size(report.storedBytes)) \(isDryRun ? "would be" : "are") left"
   )
   if report.pinnedRuns > 0 {
-    Console.print("\(count(Int(report.pinnedRuns), "run")) stay because a mount shows their results")
+    Console.print("\(RunText.count(report.pinnedRuns, "run")) stay because a mount shows their results")
   }
   return .success
 }
-
-private func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
 private func json(_ report: EvictionReport, isDryRun: Bool) -> JSON {
   .object([
