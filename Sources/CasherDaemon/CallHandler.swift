@@ -21,6 +21,7 @@ struct Services: Sendable {
   /// The device number that files in the mount show; nil until it is known.
   let mountDevice: UInt64?
   let log: DaemonLog
+  let leases: Leases
   let attribution = Attribution()
 }
 

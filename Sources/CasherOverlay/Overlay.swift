@@ -158,7 +158,7 @@ public final class Overlay: Sendable {
 
   /// Unmounts; false when the mount is in use.
   @discardableResult
-  public func unmount() -> Bool { Unmounting.unmount(directory) }
+  public func unmount(lazily: Bool = false) -> Bool { Unmounting.unmount(directory, lazily: lazily) }
 
   /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
