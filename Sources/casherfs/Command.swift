@@ -43,8 +43,7 @@ struct Command: Sendable {
   /// Every subcommand, in the order in which they are listed.
   static let all: [Command] = [
     .mount, .unmount, .status, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
-    .clear,
-    .evict,
+    .clear, .evict, .export, .import,
     .verify, .explain, .config,
   ]
 }

@@ -12,7 +12,7 @@ struct CommandLineTests {
     arguments: [
       "mount", "unmount", "status", "stats", "log", "show", "explain", "evict", "config", "get", "diff", "history",
       "rm",
-      "invalidate", "clear",
+      "invalidate", "clear", "export", "import",
     ])
   func help(command: String) throws {
     let outcome = try place.casherfs(command, "--help")
@@ -37,7 +37,9 @@ struct CommandLineTests {
       [], ["frobnicate"], ["explain"], ["config", "surplus"], ["stats", "surplus"], ["stats", "--frobnicate"],
       ["stats", "--json=yes"], ["show"], ["mount"],
       ["evict"], ["evict", "--max-size"], ["evict", "--max-size", "10X"], ["evict", "--older-than", "soon"],
-      ["get"], ["get", "@", "a", "b"], ["diff", "@"], ["history"], ["rm"], ["rm", "no-run"], ["invalidate"], ["clear"],
+      ["export"], ["import"], ["evict", "--until-free", "much"], ["export", "-", "--json"],
+      ["graph", "-f", "pdf"], ["get"], ["get", "@", "a", "b"], ["diff", "@"], ["history"], ["rm"], ["rm", "no-run"],
+      ["invalidate"], ["clear"],
       ["invalidate", "--tag", "notag"], ["log", "--tag", "=x"],
       ["log", "--limit", "-1"], ["log", "--status", "perhaps"], ["show", "not-a-run"],
       ["mount", "-o", "nonsense", "/tmp"],
