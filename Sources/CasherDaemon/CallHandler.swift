@@ -22,6 +22,7 @@ struct Services: Sendable {
   /// The device number that files in the mount show; nil until it is known.
   let mountDevice: UInt64?
   let log: DaemonLog
+  let leases: Leases
   let attribution = Attribution()
 }
 
@@ -49,6 +50,7 @@ struct CallHandler {
   let weakKeys: [Digest]
   let weakKey: Digest
   private let input: PipedInput
+  private let trace = MissTrace()
 
   /// Transcripts up to this many bytes travel in the message itself.
   private static let inlineLimit: Int64 = 1 << 16
@@ -81,7 +83,16 @@ struct CallHandler {
         execute(messages: [], leads: false, check: .some(recorded))
         return
       }
-      if request.options.force {
+      if request.options.readOnly {
+        if try answerFromStore() { return }
+        connection.send(
+          .answer(
+            lines: ["there is no result to answer from, and --read-only runs nothing"] + explain(),
+            status: CallOptions.nothingRecordedStatus))
+        return
+      }
+      if request.options.force || request.options.noCache {
+        trace.met(.forced)
         execute(messages: [], leads: false)
         return
       }
@@ -134,9 +145,11 @@ struct CallHandler {
 
   private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
     let lookup = Lookup(
-      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
+      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
+      trace: trace)
+    let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
-      let found = try lookup.find(key, strictly: request.options.strict) { recorded throws(CallAborted) in
+      let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
         guard let recorded, request.input == .pipe else { return true }
         return try input.matches(recorded)
       }
@@ -162,20 +175,25 @@ struct CallHandler {
         }
       }
     } catch {
+      trace.met(.contentLost)
       services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
       return false
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
       blobs: services.blobs, runs: services.runs)
-    do throws(Placer.Failure) { try placer.place(record, of: run.id, for: caller, within: parent) } catch {
+    do throws(Placer.Failure) {
+      try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
+    } catch {
+      trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
     services.overlay.flushNotifications()
+    parent?.expire(at: record.expires)
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
-    services.store.count(.hit(saved: max(0, record.duration - took)))
+    services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
     services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
     connection.send(
       .hit(
@@ -184,6 +202,9 @@ struct CallHandler {
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
   }
+
+  /// What statistics know the command by.
+  private var command: [UInt8] { Array(CommandText.make(request.arguments).utf8) }
 
   // MARK: misses
 
@@ -215,6 +236,10 @@ struct CallHandler {
       services.runs.remove(run)
       overlay.retire(view)
     }
+    let declared = DeclaredInputs(request.options, tree: services.tree, digester: services.digester)
+    if let parent { declared.note(in: parent) }
+    // Before the command begins to change what the values are of.
+    if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     let reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
@@ -222,16 +247,17 @@ struct CallHandler {
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
+    run.expire(at: request.options.timeToLive.map { CallHandler.time(in: $0) })
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,
-      input: input, process: process)
+      input: input, declared: declared, process: process)
     if let check {
       let (lines, status) = finish.compare(report, with: check)
       overlay.flushNotifications()
       connection.send(.answer(lines: lines, status: status))
       return
     }
-    services.store.count(.miss)
+    services.store.count(.miss(reason: trace.reason.rawValue), command: command)
     let pending: RunFinish.Pending
     switch finish.begin(report) {
     case .success(let begun): pending = begun
@@ -256,11 +282,12 @@ struct CallHandler {
   }
 
   /// Whether acache may go before the result is stored. Not when it is to say what came of it; not when a run around this
-  /// one has to know; not when the run is known by its processes, as all of the mount is observed until it is over.
+  /// one has to know; not when the run is known by its processes, as all of the mount is observed until it is over; not
+  /// before declared inputs, whose changes nobody observes, were compared.
   private func mayLeave(_ run: Run, _ pending: RunFinish.Pending) -> Bool {
     let options = request.options
     return !pending.isShort && !options.synchronous && !options.verbose && !options.explain && parent == nil
-      && run.rootProcess == 0
+      && run.rootProcess == 0 && options.inputs.isEmpty
   }
 
   /// The outcome in statistics, log and for who waits for it.
@@ -273,7 +300,7 @@ struct CallHandler {
     case .failure(let why):
       reason = why
       ending = .notStored
-      services.store.count(.uncacheable(code: why.code))
+      services.store.count(.uncacheable(code: why.code), command: command)
       if case .storeFailed = why { services.store.count(.error) }
     }
     services.overlay.flushNotifications()
@@ -286,11 +313,18 @@ struct CallHandler {
     if leads { services.flights.end(weakKey, ending) }
   }
 
-  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they
-  /// have been forgotten when the time has passed for which it may believe them.
+  /// The point in time in so many nanoseconds; `.max` when it is beyond what can be said.
+  private static func time(in nanoseconds: Int64) -> Int64 {
+    let (time, overflow) = Clock.now().addingReportingOverflow(nanoseconds)
+    return overflow ? .max : time
+  }
+
+  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: it is
+  /// told to forget them, or, where it cannot be told, the time passes for which it may believe them.
   private func goWithoutView(_ run: Run, _ reason: String) {
     services.attribution.note(reason)
     services.runs.attribute(run, toDescendantsOf: caller.process)
+    if services.overlay.forgetNames() { return }
     var pause = timespec(tv_sec: Int(services.configuration.timeout) + 1, tv_nsec: 0)
     nanosleep(&pause, nil)
   }

@@ -19,6 +19,8 @@ public struct DaemonConfiguration: Sendable {
   /// A line for each request, to stderr.
   public var trace: Bool
   public var durability = Durability.normal
+  /// The mount ends when none of those who have asked for it uses it any more.
+  public var isTransient: Bool
 
   public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
     self.directory = directory
@@ -28,6 +30,7 @@ public struct DaemonConfiguration: Sendable {
     passthrough = true
     threads = nil
     trace = false
+    isTransient = false
   }
 
   /// The name of the mount's directory in the store: of 16 hexadecimal digits, the same for the same directory.
@@ -88,7 +91,7 @@ public enum Daemon {
     let services = Services(
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
-      mountDevice: overlay.device, log: log)
+      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient))
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
@@ -103,6 +106,9 @@ public enum Daemon {
     } catch {
       overlay.unmount()
       throw .socket(socket, error)
+    }
+    if configuration.isTransient {
+      try? SystemThread.start { if services.leases.waitForFirst() { Leases.end(overlay) } }
     }
     log.write("mounted", [("directory", "\(configuration.directory)")])
     ready(recovery)

@@ -41,6 +41,7 @@ struct Server: Sendable {
     guard let (message, descriptors) = connection.receive() else { return }
     defer { for descriptor in descriptors { descriptor.close() } }
     switch message {
+    case .control("lease"): lease(connection, services)
     case .control(let request):
       connection.send(ControlHandler(services: services).answer(request))
     case .call(let request):
@@ -95,6 +96,7 @@ struct ControlHandler {
       return .answer(
         lines: ["\(services.configuration.directory) is in use: leave it and end the programs that use it"]
           + running.map { "running: \($0)" }, status: 1)
+    case _ where request.hasPrefix(ChangeRequest.word): return ChangeRequest.answer(request, services)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
   }

@@ -45,6 +45,9 @@ public final class Placements: Sendable {
     self.journal = journal
   }
 
+  /// Of a directory that no daemon serves.
+  public static let none = Placements(blobs: nil, journal: nil)
+
   // MARK: looking
 
   /// Grows when a file comes to be placed.

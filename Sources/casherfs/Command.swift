@@ -42,7 +42,10 @@ struct Command: Sendable {
 
   /// Every subcommand, in the order in which they are listed.
   static let all: [Command] = [
-    .mount, .unmount, .freeze, .status, .stats, .log, .show, .evict, .verify, .explain, .config,
+    .mount, .unmount, .freeze, .status, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove,
+    .invalidate,
+    .clear, .evict, .export, .import,
+    .verify, .explain, .config,
   ]
 }
 

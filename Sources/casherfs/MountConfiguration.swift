@@ -36,13 +36,16 @@ struct MountOptions: Sendable {
   var threads: Int?
   /// What of the files that are only in the cache so far survives a loss of power.
   var durability = Durability.normal
+  /// Whether the mount ends with the last acache --mount that uses it.
+  var isTransient = false
   /// Everything as it was given, to be handed on.
   private(set) var given: [String] = []
 
   static let help = """
     timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
     no_passthrough (read and write files through the daemon), durability=none|normal|full (what survives a loss of \
-    power: nothing is synced, what becomes an ordinary file at a freeze or unmount is, or each step is), and those of every filesystem, which are ignored
+    power: nothing is synced, what becomes an ordinary file at a freeze or unmount is, or each step is), \
+    transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
     """
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
@@ -77,6 +80,7 @@ struct MountOptions: Sendable {
       }
       durability = level
     case ("no_passthrough", nil): passthrough = false
+    case ("transient", nil): isTransient = true
     default:
       guard value == nil && MountOptions.ignored.contains(name) || name.hasPrefix("x-") else {
         throw Failure(.usage, "'\(name)' is not a mount option; 'casherfs mount --help' lists them.")

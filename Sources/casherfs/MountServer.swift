@@ -53,6 +53,7 @@ enum MountServer {
     daemon.threads = configuration.options.threads
     daemon.trace = configuration.debug
     daemon.durability = configuration.options.durability
+    daemon.isTransient = configuration.options.isTransient
     let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
     do throws(DaemonError) {
       return try Daemon.run(daemon) { recovery in

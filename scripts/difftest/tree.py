@@ -107,12 +107,14 @@ def restore(root: bytes, now: dict, target: dict) -> None:
         here = os.path.join(root, path)
         make(root, here, path, wanted)
         if wanted.kind in "df" and not (wanted.names and wanted.names[0] != path):
-            os.chmod(here, wanted.mode)
+            # The attributes of a file that its owner may not write cannot be set either.
+            os.chmod(here, wanted.mode | 0o600)
             had = dict(attributes(here))
             for name, value in wanted.attributes:
                 os.setxattr(here, name, value)
             for name in had.keys() - dict(wanted.attributes).keys():
                 os.removexattr(here, name)
+            os.chmod(here, wanted.mode)
             if os.getuid() == 0 and os.lstat(here)[4:6] != wanted.owner:
                 os.chown(here, *wanted.owner)
 
