@@ -1,4 +1,5 @@
 import CasherOverlay
+import CasherSystem
 
 /// What the process that serves a mount tells the one that started it, once, through a pipe.
 enum MountReport {
