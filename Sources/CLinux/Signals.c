@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // SIGKILL and SIGSTOP cannot be caught; a fault is this process's own; SIGCHLD, SIGTTIN and SIGTTOU are about this process.
@@ -16,11 +17,33 @@ static struct sigaction found[FORWARDED];
 static struct sigaction found_pipe;
 static struct sigaction found_child;
 static volatile sig_atomic_t command;
+static volatile sig_atomic_t interruption;
 static int holding;
+
+static int ends_programs(int signal) {
+  return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
+}
+
+// What a signal does that nobody handles.
+static void end_by(int signal) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  sigaction(signal, &action, NULL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  raise(signal);
+}
 
 static void forward(int signal, siginfo_t *info, void *context) {
   (void)context;
   int error = errno;
+  if (ends_programs(signal)) {
+    // After the command's end nothing is worth being waited for against the user's will. Somebody who asks twice may
+    // have found this process where it cannot notice that end.
+    if (command == 0 || (interruption && casher_has_ended(command))) end_by(signal);
+    interruption = signal;
+  }
   // Positive codes are the kernel's: a signal from the terminal has reached the command as well, by its process group.
   if (command > 0 && info->si_code <= 0 && info->si_pid != command) kill(command, signal);
   errno = error;
@@ -41,7 +64,8 @@ void casher_signals_hold(void) {
 
 void casher_signals_forward(pid_t child) {
   command = child;
-  struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+  // Without SA_RESTART: a write(2) to a reader that does not read is to notice.
+  struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO};
   sigfillset(&action.sa_mask);
   for (int i = 0; i < FORWARDED; i++) {
     // What was ignored stays ignored (nohup(1)): the command has inherited that.
@@ -65,6 +89,14 @@ void casher_signals_restore(void) {
   sigaction(SIGCHLD, &found_child, NULL);
   sigprocmask(SIG_SETMASK, &found_mask, NULL);
   holding = 0;
+}
+
+int casher_signals_interrupted(void) { return interruption != 0; }
+
+int casher_has_ended(pid_t child) {
+  siginfo_t info = {.si_pid = 0};
+  if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0) return errno == ECHILD;
+  return info.si_pid == child;
 }
 
 void casher_die_of_sigpipe(void) {

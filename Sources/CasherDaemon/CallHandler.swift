@@ -81,7 +81,15 @@ struct CallHandler {
         execute(messages: [], leads: false, check: .some(recorded))
         return
       }
-      if request.options.force {
+      if request.options.readOnly {
+        if try answerFromStore() { return }
+        connection.send(
+          .answer(
+            lines: ["there is no result to answer from, and --read-only runs nothing"] + explain(),
+            status: CallOptions.nothingRecordedStatus))
+        return
+      }
+      if request.options.force || request.options.noCache {
         trace.met(.forced)
         execute(messages: [], leads: false)
         return
@@ -137,8 +145,9 @@ struct CallHandler {
     let lookup = Lookup(
       tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
       trace: trace)
+    let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
-      let found = try lookup.find(key, strictly: request.options.strict) { recorded throws(CallAborted) in
+      let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
         guard let recorded, request.input == .pipe else { return true }
         return try input.matches(recorded)
       }
@@ -171,12 +180,15 @@ struct CallHandler {
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
       runs: services.runs)
-    do throws(Placer.Failure) { try placer.place(record, for: caller, within: parent) } catch {
+    do throws(Placer.Failure) {
+      try placer.place(record, request.options.restore, for: caller, within: parent)
+    } catch {
       trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
     services.overlay.flushNotifications()
+    parent?.expire(at: record.expires)
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
@@ -222,6 +234,8 @@ struct CallHandler {
       services.runs.remove(run)
       overlay.retire(view)
     }
+    let declared = DeclaredInputs(request.options, tree: services.tree, digester: services.digester)
+    if let parent { declared.note(in: parent) }
     // Before the command begins to change what the values are of.
     if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     let reply = RunReply(
@@ -231,9 +245,10 @@ struct CallHandler {
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
+    run.expire(at: request.options.timeToLive.map { CallHandler.time(in: $0) })
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,
-      input: input, process: process)
+      input: input, declared: declared, process: process)
     if let check {
       let (lines, status) = finish.compare(report, with: check)
       overlay.flushNotifications()
@@ -265,11 +280,12 @@ struct CallHandler {
   }
 
   /// Whether acache may go before the result is stored. Not when it is to say what came of it; not when a run around this
-  /// one has to know; not when the run is known by its processes, as all of the mount is observed until it is over.
+  /// one has to know; not when the run is known by its processes, as all of the mount is observed until it is over; not
+  /// before declared inputs, whose changes nobody observes, were compared.
   private func mayLeave(_ run: Run, _ pending: RunFinish.Pending) -> Bool {
     let options = request.options
     return !pending.isShort && !options.synchronous && !options.verbose && !options.explain && parent == nil
-      && run.rootProcess == 0
+      && run.rootProcess == 0 && options.inputs.isEmpty
   }
 
   /// The outcome in statistics, log and for who waits for it.
@@ -293,6 +309,12 @@ struct CallHandler {
       [("run", String(run.id.hexadecimal.prefix(12)))]
         + (reason.map { [("reason", $0.code), ("why", $0.sentence)] } ?? []))
     if leads { services.flights.end(weakKey, ending) }
+  }
+
+  /// The point in time in so many nanoseconds; `.max` when it is beyond what can be said.
+  private static func time(in nanoseconds: Int64) -> Int64 {
+    let (time, overflow) = Clock.now().addingReportingOverflow(nanoseconds)
+    return overflow ? .max : time
   }
 
   /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they

@@ -37,10 +37,10 @@ struct Evaluator {
     switch observation.facet {
     case .entry: return try entry(path, try tree.status(of: path), tree, digester, following: false)
     case .target: return try entry(path, try tree.targetStatus(of: path), tree, digester, following: true)
-    case .listing:
+    case .listing, .matching:
       do throws(Errno) {
-        let entries = try tree.entries(of: path, following: !observation.isInside)
-        return .listing(listingDigest(entries.map { ($0.name, $0.type) }, except: observation.except))
+        let entries = try tree.entries(of: path, following: !observation.isInside).map { ($0.name, $0.type) }
+        return .listing(listingDigest(entries, of: observation))
       } catch {
         if error == .noSuchFile { return .absent }
         if error == .notDirectory || error == .tooManySymlinks { return .notDirectory }
@@ -101,6 +101,16 @@ struct Evaluator {
     default:
       return .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev))
     }
+  }
+
+  /// The digest of the names and types that a listing, or a matching, observes.
+  static func listingDigest(_ entries: [(FilePath, FileType)], of observation: Observation) -> Digest {
+    guard observation.facet == .matching, let pattern = observation.except.first else {
+      return listingDigest(entries, except: observation.except)
+    }
+    let expression = try? RegularExpression(pattern.bytes)
+    let matching = entries.filter { $0.1 == .directory || expression?.isFound(in: $0.0.bytes) ?? true }
+    return listingDigest(matching, except: Array(observation.except.dropFirst()))
   }
 
   /// The digest of names and types in byte order, those in `except` (sorted) left out.

@@ -16,9 +16,10 @@ struct Lookup {
 
   /// The most recently used run whose inputs all are as they were, or nil.
   ///
+  /// `since`: runs that were stored earlier, nanoseconds since 1970, are not used.
   /// `input` tells whether what a run took from its standard input is what is there now.
   func find(
-    _ weakKey: Digest, strictly: Bool, input: (ConsumedInput?) throws(CallAborted) -> Bool
+    _ weakKey: Digest, strictly: Bool, since: Int64?, input: (ConsumedInput?) throws(CallAborted) -> Bool
   ) throws(LookupFailure) -> (StoredRun, RunRecord)? {
     var evaluator = Evaluator(tree: tree, digester: digester)
     defer { trace.evaluator = evaluator }
@@ -31,6 +32,10 @@ struct Lookup {
           of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
         for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
           guard let record = try? RunRecord(encoded: run.body) else { continue }
+          guard isGood(run, record, since: since) else {
+            trace.met(.expired)
+            continue
+          }
           let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
           guard holds else {
             trace.met(.ownOutputs)
@@ -70,6 +75,13 @@ struct CallAborted: Error {}
 enum LookupFailure: Error {
   case store(StoreError)
   case aborted
+}
+
+extension Lookup {
+  private func isGood(_ run: StoredRun, _ record: RunRecord, since: Int64?) -> Bool {
+    if let since, run.created < since { return false }
+    return record.expires.map { $0 > Clock.now() } ?? true
+  }
 }
 
 /// Path sets as they were decoded last, so that a lookup decodes none that it has seen.

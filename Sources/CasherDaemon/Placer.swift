@@ -22,15 +22,17 @@ struct Placer {
     let cause: String
   }
 
-  /// Places the outputs in their order. `parent`: the run that the call was made in.
-  func place(_ record: RunRecord, for caller: Caller, within parent: Run?) throws(Failure) {
+  /// Places the outputs in their order, those that `policy` wants. `parent`: the run that the call was made in.
+  func place(
+    _ record: RunRecord, _ policy: CallOptions.Restore, for caller: Caller, within parent: Run?
+  ) throws(Failure) {
     var directories = Directories(tree: tree)
     defer { directories.close() }
     let facets = Placer.facets(of: record)
     let time = Clock.now()
     if let parent { noteObservations(record, parent) }
     var permissionsLast: [(FilePath, UInt32)] = []
-    for output in record.outputs {
+    for output in record.outputs where try isWanted(output, policy) {
       do throws(Errno) {
         guard Placer.isAcceptable(output.path) else { throw .invalid }
         let directory: OpenDirectory
@@ -52,6 +54,18 @@ struct Placer {
     // A directory may forbid what was to be put into it, so its permission bits come last.
     for (path, permissions) in permissionsLast.reversed() {
       try? tree.with(path) { base, rest throws(Errno) in try base.setPermissions(of: rest, permissions) }
+    }
+  }
+
+  private func isWanted(_ output: Output, _ policy: CallOptions.Restore) throws(Failure) -> Bool {
+    switch policy {
+    case .always: return true
+    case .never: return false
+    case .ifMissing:
+      if case .removed = output.content { return false }
+      do throws(Errno) { return try tree.status(of: output.path) == nil } catch {
+        throw Failure(path: output.path, cause: error.description)
+      }
     }
   }
 

@@ -13,20 +13,29 @@ struct Recording {
   ///
   /// Reads no content. Throws what forbids storing the run.
   static func begin(
-    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
+    from recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool,
+    isOutputOnly: @escaping (FilePath) -> Bool
   ) throws(Uncacheable) -> PendingRecording {
-    try check(recorder, ignores)
-    var builder = RecordingBuilder(recorder: recorder, store: store, withTimes: withTimes, ignores: ignores)
+    var builder = RecordingBuilder(
+      recorder: recorder, store: store, withTimes: withTimes, ignores: ignores, isOutputOnly: isOutputOnly)
     builder.gather()
+    try check(recorder, builder.isFree)
     try builder.takeStatuses()
     try builder.checkLinks()
     return PendingRecording(builder: builder, captures: CaptureQueue(builder.captures))
   }
 
-  fileprivate static func check(_ recorder: RunRecorder, _ ignores: (FilePath) -> Bool) throws(Uncacheable) {
+  /// Nothing of the state before of these paths counts.
+  mutating func leaveOutInputs(where isOutputOnly: (FilePath) -> Bool) {
+    observations = observations.filter { !isOutputOnly($0.key.path) }
+    conditions.removeAll { isOutputOnly($0.observation.path) }
+  }
+
+  /// `isFree`: whether another hand may do with a path what it likes.
+  fileprivate static func check(_ recorder: RunRecorder, _ isFree: (FilePath) -> Bool) throws(Uncacheable) {
     let obstacle = recorder.obstacles.first { obstacle in
-      if case .inputChanged(let path) = obstacle { return !ignores(path) }
-      if case .inputUnreadable(let path, _) = obstacle { return !ignores(path) }
+      if case .inputChanged(let path) = obstacle { return !isFree(path) }
+      if case .inputUnreadable(let path, _) = obstacle { return !isFree(path) }
       return true
     }
     if let obstacle { throw obstacle }
@@ -47,10 +56,10 @@ struct PendingRecording {
       for touched in capture.inputs { builder.recorder.pin(touched) }
       for path in capture.outputs { try builder.capture(path) }
     }
-    try Recording.check(builder.recorder, builder.ignores)
+    try Recording.check(builder.recorder, builder.isFree)
     try builder.build()
     // Another hand may have changed an input or an output while these were read.
-    try Recording.check(builder.recorder, builder.ignores)
+    try Recording.check(builder.recorder, builder.isFree)
     return builder.recording
   }
 }
@@ -82,6 +91,8 @@ private struct RecordingBuilder {
   /// Whether modification times are inputs (`--mtime`); those of the run's own outputs never are.
   let withTimes: Bool
   let ignores: (FilePath) -> Bool
+  /// Whether a path is no input: then it does not matter that it is as it was before the run, it is an output.
+  let isOutputOnly: (FilePath) -> Bool
   var recording = Recording()
   private var paths: [FilePath: PathState] = [:]
   /// Content digests of the files that were captured.
@@ -91,11 +102,20 @@ private struct RecordingBuilder {
   /// Of the outputs that are files, those whose content the run changed.
   private var contents: [FilePath: Output.Content] = [:]
 
-  init(recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool) {
+  init(
+    recorder: RunRecorder, store: Store, withTimes: Bool, ignores: @escaping (FilePath) -> Bool,
+    isOutputOnly: @escaping (FilePath) -> Bool
+  ) {
+    self.isOutputOnly = isOutputOnly
     self.recorder = recorder
     self.store = store
     self.withTimes = withTimes
     self.ignores = ignores
+  }
+
+  /// What another hand does to a name that is no input matters only where the run has produced it.
+  func isFree(_ path: FilePath) -> Bool {
+    ignores(path) || (isOutputOnly(path) && !(paths[path]?.isProduced ?? false))
   }
 
   // MARK: by path
@@ -423,7 +443,7 @@ private struct RecordingBuilder {
       defer { file.close() }
       let now = try file.status()
       guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
-      if !state.isRewritten, let before = state.before.status, let digest = state.digest,
+      if !state.isRewritten, !isOutputOnly(path), let before = state.before.status, let digest = state.digest,
         Protection(before) == Protection(now), before.key == now.key
       {
         let (present, _) = try recorder.digester.digest(now, open: { () throws(Errno) in try file.duplicateAtStart() })

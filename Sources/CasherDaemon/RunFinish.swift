@@ -17,6 +17,8 @@ struct RunFinish {
   /// The file of what the command wrote to its streams.
   let spool: FileDescriptor
   let input: PipedInput
+  /// As they were before the command ran.
+  let declared: DeclaredInputs
   /// The command's first process, when acache told it.
   let process: Int32?
 
@@ -94,7 +96,7 @@ struct RunFinish {
     let recording = try run.end { recorder throws(Uncacheable) in
       try Recording.begin(
         from: recorder, store: services.store, withTimes: request.options.observeTimes,
-        ignores: request.options.ignores)
+        ignores: request.options.ignores, isOutputOnly: request.options.isOutputOnly)
     }
     guard recording.captures.bytes <= services.store.options.limit else {
       throw .tooLarge(bytes: recording.captures.bytes)
@@ -141,6 +143,7 @@ struct RunFinish {
   }
 
   private func check(_ report: FinishReport) throws(Uncacheable) {
+    for obstacle in report.obstacles { if case .timedOut = obstacle { throw obstacle } }
     if casher_signaled(report.waitStatus) != 0 { throw .signalled(casher_term_signal(report.waitStatus)) }
     let status = UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus))
     if status != 0, !request.options.cacheFailures { throw .failed(status) }
@@ -172,6 +175,8 @@ struct RunFinish {
     recording.observations.merge(pending.outside.observations) { mine, _ in mine }
     recording.conditions += pending.outside.conditions
     recording.outputs = (recording.outputs + pending.outside.outputs).sorted(by: Recording.placingOrder)
+    try declared.merge(into: &recording)
+    recording.leaveOutInputs(where: request.options.isOutputOnly)
     return recording
   }
 
@@ -179,12 +184,13 @@ struct RunFinish {
     let pathSet = PathSet(recording.observations.keys)
     let values = pathSet.observations.map { recording.observations[$0] ?? .absent }
     let consumed = try consumedInput(report)
-    let weakKey = try weakKey(recording)
+    // A run that is kept for its history has a key that no call has.
+    let weakKey = request.options.noCache ? run.id : try weakKey(recording)
     let relevant = EnvironmentPolicy.relevant(request.environment, request.options)
     do throws(StoreError) {
       var blob: Digest?
       if !report.segments.isEmpty { blob = try services.store.putBlob(from: spool).digest }
-      let record = RunRecord(
+      var record = RunRecord(
         arguments: request.arguments, directory: request.directory, mount: request.mount,
         environmentNames: relevant.map(\.name),
         environmentDigests: relevant.map { EnvironmentPolicy.digest($0.name, $0.value, salt: services.salt) },
@@ -192,11 +198,14 @@ struct RunFinish {
         outputs: recording.outputs, transcript: Transcript(blob: blob, segments: report.segments),
         exitStatus: UInt8(truncatingIfNeeded: casher_exit_status(report.waitStatus)), duration: report.duration,
         parent: run.parent?.id)
+      record.expires = run.expires
+      record.isHistoryOnly = request.options.noCache
       if record.outputBytes > services.store.options.limit {
         throw StoreError(.tooLarge, services.store.directory)
       }
       let made = StoredRun.make(record, id: run.id, weakKey: weakKey, created: Clock.now(), tags: tags)
       try services.store.insert(made.run, pathSetBody: made.pathSetBody)
+      if request.options.synchronous { try services.store.synchronize() }
     } catch {
       if error.code == .tooLarge { throw .tooLarge(bytes: recording.outputs.count == 0 ? 0 : outputSize(recording)) }
       throw .storeFailed("\(error)")

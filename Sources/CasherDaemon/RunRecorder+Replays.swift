@@ -12,7 +12,7 @@ extension RunRecorder {
       return
     }
     switch observation.facet {
-    case .listing:
+    case .listing, .matching:
       guard let status = try? tree.status(of: observation.path), status.type == .directory else { return }
       listed(.located(status.key, observation.path))
     case .attributes:
@@ -57,7 +57,7 @@ extension RunRecorder {
     case .ownership: .ownership
     case .kind: .kind
     case .replaceable: .replaceable
-    case .entry, .target, .listing, .bytecode, .attributes, .stamp, .identity: .probed
+    case .entry, .target, .listing, .bytecode, .attributes, .stamp, .identity, .matching: .probed
     }
   }
 

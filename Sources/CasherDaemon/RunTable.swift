@@ -15,6 +15,7 @@ final class Run: Sendable {
   private let recorder: Monitor<RunRecorder>
   /// The acache whose descendants are the run's processes, when the run has no view of its own; 0 when it has.
   private let root = Atomic<Int32>(0)
+  private let end = Atomic<Int64>(.max)
 
   init(
     id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
@@ -28,6 +29,18 @@ final class Run: Sendable {
     self.trace = trace
     started = Clock.now()
     self.recorder = Monitor(recorder)
+  }
+
+  /// When its result is no longer good, in nanoseconds since 1970; nil: it stays good.
+  var expires: Int64? {
+    let time = end.load(ordering: .sequentiallyConsistent)
+    return time == .max ? nil : time
+  }
+
+  /// What the run, and those that it was started in, have used is good until then only.
+  func expire(at time: Int64?) {
+    guard let time else { return }
+    for run in lineage { run.end.min(time, ordering: .sequentiallyConsistent) }
   }
 
   /// False when it was known by its processes already.

@@ -7,8 +7,9 @@ enum WeakKey {
   /// `input`: the digest of a regular file on standard input from its offset on.
   static func make(_ request: CallRequest, caller: Caller, input: Digest?) -> Digest {
     var encoder = ByteEncoder()
-    encoder.put("casher weak key 1")
-    encoder.put(request.arguments)
+    encoder.put("casher weak key 2")
+    let ignored = Set(request.options.ignoredArguments.map(Int.init))
+    encoder.put(request.arguments.enumerated().filter { !ignored.contains($0.offset) }.map(\.element))
     encoder.put(request.directory)
     encoder.put(request.options.relocatable ? FilePath([]) : request.mount)
     encoder.put(each: EnvironmentPolicy.relevant(request.environment, request.options)) { encoder, variable in
@@ -34,6 +35,9 @@ enum WeakKey {
     encoder.put(request.options.outsideWrites.rawValue)
     encoder.put(request.options.allowNetwork)
     encoder.put(request.options.observeTimes)
+    encoder.put(request.options.inputs)
+    encoder.put(request.options.inputPattern ?? [])
+    encoder.put(request.options.outputRoots)
     return SHA256.digest(of: encoder.bytes)
   }
 }

@@ -9,9 +9,31 @@ extension CallRequest {
   ) {
     var options = invocation.options
     options.extras += streams.pieces
+    options.inputs = invocation.inputs.map { $0.placed(in: location) }
+    options.outputRoots = invocation.outputRoots.map { $0.placed(in: location) }
+    if invocation.report != nil { options.explain = true }
     self.init(
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
       parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
       input: streams.observedInput, isTraced: isTraced, options: options)
+  }
+}
+
+extension FilePath {
+  /// The path as observations name it: relative to the mount's root inside, absolute outside; symlinks and `..` resolved
+  /// as far as it leads to something.
+  fileprivate func placed(in location: MountLocation) -> FilePath {
+    let absolute = isAbsolute ? self : location.directory.appending(self)
+    var missing: [FilePath] = []
+    var present = absolute
+    while !present.isEmpty {
+      if let resolved = try? present.canonical() {
+        let whole = missing.reversed().reduce(resolved) { $0.appending($1) }
+        return whole.relative(to: location.mount) ?? whole
+      }
+      missing.append(present.lastComponent)
+      present = present.parent
+    }
+    return absolute
   }
 }

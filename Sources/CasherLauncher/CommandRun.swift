@@ -10,6 +10,8 @@ final class CommandRun {
   /// Processes of the command are still there though it has ended.
   private(set) var leftProcesses = false
   private(set) var spool: TranscriptSpool
+  /// The command took longer than it may, and all that it had started was ended.
+  private(set) var isTimedOut = false
   /// What the command wrote to a file of its own cannot be told from that file.
   private(set) var isOutputUnclear = false
 
@@ -36,22 +38,30 @@ final class CommandRun {
     self.spool = spool
   }
 
-  /// Waits for the end of the command. What it printed has been written on when this returns, and the trace is read up
-  /// to its end.
-  func wait() throws(Errno) {
+  /// Waits for the end of the command, which is brought about at `deadline` (CLOCK_MONOTONIC, nanoseconds). What it
+  /// printed has been written on when this returns, and the trace is read up to its end.
+  func wait(until deadline: Int64? = nil) throws(Errno) {
+    for output in outputs {
+      output.interruption = (
+        changes,
+        {
+          self.noteChildren()
+          return self.status == nil || !CommandSignals.wasInterrupted
+        }
+      )
+    }
     noteChildren()
-    while status == nil { try proceed(timeout: timeoutOfAnswers) }
-    CommandSignals.forward(to: 0)
+    while status == nil {
+      if let deadline, Clock.monotonic() >= deadline {
+        try endTree()
+      } else {
+        try proceed(timeout: nearest(timeoutOfAnswers, CommandRun.milliseconds(until: deadline)))
+      }
+    }
     if let trace {
       while trace.isOpen && !trace.mainHasEnded { try proceed() }
     }
-    let deadline = Clock.monotonic() &+ TraceRelay.grace
-    while true {
-      leftProcesses = othersAreLeft()
-      let rest = (deadline &- Clock.monotonic()) / 1_000_000
-      if !leftProcesses || rest <= 0 { break }
-      try proceed(timeout: Int32(clamping: rest))
-    }
+    try waitForOthers()
     for output in outputs {
       while output.proceed(&spool) {}
     }
@@ -68,11 +78,58 @@ final class CommandRun {
     answer(finally: true)
   }
 
+  /// Processes that end right after the command's own count as ended with it.
+  private func waitForOthers() throws(Errno) {
+    let deadline = Clock.monotonic() &+ TraceRelay.grace
+    while true {
+      leftProcesses = othersAreLeft()
+      let rest = (deadline &- Clock.monotonic()) / 1_000_000
+      if !leftProcesses || rest <= 0 { break }
+      try proceed(timeout: Int32(clamping: rest))
+    }
+  }
+
+  // MARK: the end of its time
+
+  /// What the processes of a command get to end by themselves, and how long one is waited for that cannot be ended, in
+  /// nanoseconds.
+  private static let lastWords: Int64 = 2_000_000_000
+  private static let patience: Int64 = 10_000_000_000
+
+  /// Ends the command and everything that it has started: politely, then not.
+  private func endTree() throws(Errno) {
+    isTimedOut = true
+    let tracer: Set<Int32> = [CommandSignals.tracer(of: process)]
+    ProcessTree.terminate(besides: tracer)
+    try proceed(until: Clock.monotonic() &+ CommandRun.lastWords) { ProcessTree.descendants(besides: tracer).isEmpty }
+    ProcessTree.kill(besides: tracer)
+    try proceed(until: Clock.monotonic() &+ CommandRun.patience) { ProcessTree.descendants(besides: tracer).isEmpty }
+    // A process that even SIGKILL does not end is waited for as without acache.
+    while status == nil { try proceed() }
+  }
+
+  private func proceed(until deadline: Int64, _ isDone: () -> Bool) throws(Errno) {
+    while Clock.monotonic() < deadline {
+      noteChildren()
+      if status != nil, isDone() { return }
+      try proceed(timeout: 20)
+    }
+  }
+
+  private static func milliseconds(until deadline: Int64?) -> Int32 {
+    guard let deadline else { return -1 }
+    return Int32(clamping: max(0, (deadline &- Clock.monotonic()) / 1_000_000 &+ 1))
+  }
+
+  /// The smaller of two timeouts, of which -1 is none.
+  private func nearest(_ one: Int32, _ other: Int32) -> Int32 { one < 0 ? other : other < 0 ? one : min(one, other) }
+
   /// After `wait`, when processes are left: goes on for them in a process of its own, so that their output arrives and
   /// their readers see its end when they are gone.
   func relayForTheRest() throws(Errno) {
     guard leftProcesses, try CommandSignals.split() else { return }
     CommandSignals.ignore()
+    for output in outputs { output.interruption = nil }
     daemon?.close()
     changes.close()
     spool.descriptor?.close()
@@ -119,7 +176,10 @@ final class CommandRun {
     _ = try? changes.readSome(1024)
     while true {
       switch CommandSignals.nextChange() {
-      case .ended(process, let ended): status = ended
+      case .ended(process, let ended):
+        status = ended
+        // From here on a signal is this process's own.
+        CommandSignals.forward(to: 0)
       // The shell that waits for this process must see that its job has stopped.
       case .stopped(process): CommandSignals.stop()
       case .ended, .stopped: break

@@ -17,6 +17,8 @@ struct CommandStart {
   var input: PeekedInput?
   var daemon: DaemonConnection?
   var spool: FileDescriptor?
+  /// Whether the command's output is observed; else it gets this process's streams as they are.
+  var observesOutput = true
 
   /// A started command.
   struct Started {
@@ -71,24 +73,36 @@ struct CommandStart {
         return .started(
           Started(
             run: run, trace: attempt.trace, input: made.input, obstacles: obstacles, candidates: attempt.candidates))
-      case .noView(let error):
-        view = nil
-        if daemon?.agreeToGoWithoutView("\(error)") != true {
-          obstacles.append(.storeFailed("no view of its own for the command (\(error))"))
-        }
-      case .noTracer(let error):
-        tracer = nil
-        let reason = error.map { "strace cannot be started (\($0))" } ?? "strace ended at once"
-        obstacles.append(.tracerUnavailable(reason))
       case .notFound(let error):
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
       case .notExecutable(let error):
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notExecutable)
+      case .noView, .noTracer:
+        attempt.trace?.close()
+        let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
+        if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
       }
-      CommandSignals.hold()
-      attempt.trace?.close()
-      let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
-      if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
+      obstacles += goWithout(attempt.outcome, &view, &tracer)
+    }
+  }
+
+  /// Gives up what was not to be had. Returns what cannot be observed without it.
+  private func goWithout(
+    _ outcome: CommandLaunch.Outcome, _ view: inout (source: FilePath, mount: FilePath)?,
+    _ tracer: inout StraceCommand?
+  ) -> [Uncacheable] {
+    // While there is no command, a signal is this process's own, which may have long to wait for the daemon.
+    CommandSignals.restore()
+    defer { CommandSignals.hold() }
+    switch outcome {
+    case .noView(let error):
+      view = nil
+      let isAgreed = daemon?.agreeToGoWithoutView("\(error)") == true
+      return isAgreed ? [] : [.storeFailed("no view of its own for the command (\(error))")]
+    case .noTracer(let error):
+      tracer = nil
+      return [.tracerUnavailable(error.map { "strace cannot be started (\($0))" } ?? "strace ended at once")]
+    case .running, .notFound, .notExecutable: return []
     }
   }
 
@@ -192,7 +206,9 @@ struct CommandStart {
     }
     for (number, target) in [(1, FileDescriptor.standardOutput), (2, FileDescriptor.standardError)]
     where !streams.wasClosed[number] {
-      if number == 2 && streams.isJoined {
+      if !observesOutput {
+        result.standard[number] = target
+      } else if number == 2 && streams.isJoined {
         result.standard[2] = result.standard[1]
       } else if let file = DirectOutput(
         stream: UInt8(number), target: target, sharedWithError: streams.isJoined)

@@ -1,3 +1,4 @@
+import CasherRecord
 import CasherSystem
 
 /// What acache itself says, on stderr.
@@ -19,6 +20,10 @@ enum Console {
 
 /// acache's own exit statuses, those of env(1) and timeout(1).
 enum ExitStatus {
+  /// `--read-only` found no result.
+  static let nothingRecorded = Int32(CallOptions.nothingRecordedStatus)
+  /// The command took longer than `--timeout`.
+  static let timedOut: Int32 = 124
   static let failure: Int32 = 125
   static let notExecutable: Int32 = 126
   static let notFound: Int32 = 127

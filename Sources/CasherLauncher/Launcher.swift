@@ -3,7 +3,7 @@ import CasherSystem
 
 /// acache from its arguments to its exit status.
 public enum Launcher {
-  /// Runs as the whole program. Without a cache it does not return, unless the command cannot be run.
+  /// Runs as the whole program. Without a cache it does not return, unless there is something to do after the command.
   public static func main() -> Int32 {
     Faults.armFromEnvironment()
     let environment = ProcessArguments.environment
@@ -21,25 +21,21 @@ public enum Launcher {
     case .version:
       Console.print("acache \(CasherVersion.current)\n", on: .standardOutput)
       return 0
-    case .run:
-      return call(invocation, environment: self.environment(for: invocation))
+    case .run: return call(invocation)
     }
   }
 
-  private static func call(_ invocation: Invocation, environment: [[UInt8]]) -> Int32 {
-    let plain = PlainRun(invocation, environment: environment)
-    switch MountLocation.find() {
-    case .failure(let reason): return plain.run(because: reason.description)
-    case .success(let location):
-      do throws(Errno) {
-        let streams = try StandardStreams(
-          withoutInput: invocation.withoutInput, environment: ProcessArguments.environment)
-        let daemon = try DaemonConnection(to: location.answer.socket)
-        return Session(invocation, at: location, environment: environment, streams: streams, daemon: daemon).run()
-      } catch {
-        return plain.run(because: "the daemon of \(location.mount) cannot be reached (\(error))")
+  private static func call(_ invocation: Invocation) -> Int32 {
+    let began = Clock.monotonic()
+    let (outcome, mount) = Call(invocation, environment: environment(for: invocation)).run()
+    if let path = invocation.report {
+      let report = CallReport(
+        invocation: invocation, mount: mount, outcome: outcome, duration: Clock.monotonic() &- began)
+      do throws(Errno) { try report.write(to: path) } catch {
+        Console.say("the report cannot be written to \(path) (\(error))")
       }
     }
+    return outcome.status
   }
 
   /// What the command gets of this process's environment.
@@ -48,5 +44,66 @@ public enum Launcher {
     guard let names = invocation.options.environmentOnly else { return environment }
     let wanted = Set(names.map(\.bytes))
     return environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
+  }
+}
+
+/// One call: the command in the mount that the working directory is in, or without a cache.
+private struct Call {
+  let invocation: Invocation
+  let environment: [[UInt8]]
+
+  init(_ invocation: Invocation, environment: [[UInt8]]) {
+    self.invocation = invocation
+    self.environment = environment
+  }
+
+  /// How it came out, and in which mount.
+  func run() -> (CallOutcome, FilePath?) {
+    let plain = PlainRun(invocation, environment: environment)
+    let place = MountLocation.find()
+    if case .failure(let reason) = place, !invocation.isSupervised {
+      return (plain.run(because: reason.description), nil)
+    }
+    let streams: StandardStreams
+    do throws(Errno) {
+      streams = try StandardStreams(withoutInput: invocation.withoutInput, environment: ProcessArguments.environment)
+    } catch { return (plain.run(because: "the standard streams cannot be used (\(error))"), nil) }
+    var offset: Int64?
+    if case .file(let begin) = streams.input { offset = begin }
+    let attempts = Attempts(retries: invocation.retries, isVerbose: invocation.options.verbose)
+    switch place {
+    case .failure(let reason):
+      if let refused = plain.refusal(reason.description) { return (refused, nil) }
+      let outcome = attempts.run(inputOffset: offset) { attempt in
+        plain.supervise(plainStart(streams, attempt), attempt, because: reason.description)
+      }
+      return (outcome, nil)
+    case .success(let location):
+      return (attempts.run(inputOffset: offset) { run(at: location, streams, $0) }, location.mount)
+    }
+  }
+
+  private func run(at location: MountLocation, _ streams: StandardStreams, _ attempt: Attempt) -> CallOutcome {
+    do throws(Errno) {
+      let daemon = try DaemonConnection(to: location.answer.socket)
+      let session = Session(
+        invocation, at: location, environment: environment, streams: streams, daemon: daemon, attempt: attempt)
+      return session.run()
+    } catch {
+      let reason = "the daemon of \(location.mount) cannot be reached (\(error))"
+      let plain = PlainRun(invocation, environment: environment)
+      if !invocation.isSupervised { return plain.run(because: reason) }
+      if let refused = plain.refusal(reason) { return refused }
+      return plain.supervise(plainStart(streams, attempt), attempt, because: reason)
+    }
+  }
+
+  private func plainStart(_ streams: StandardStreams, _ attempt: Attempt) -> CommandStart {
+    var start = CommandStart(
+      arguments: invocation.command, environment: environment, streams: streams,
+      directory: (try? FilePath.currentDirectory()) ?? ".",
+      input: PeekedInput(streams.input, held: attempt.input))
+    start.observesOutput = false
+    return start
   }
 }

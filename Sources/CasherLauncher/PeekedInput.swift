@@ -16,16 +16,17 @@ final class PeekedInput {
   /// the command to what it has written.
   private static let patience: Int32 = 2000
 
-  init(source: FileDescriptor, isSocket: Bool) {
+  private init(source: FileDescriptor, isSocket: Bool, held: [UInt8]) {
     self.source = source
     self.isSocket = isSocket
+    self.held = held
   }
 
-  /// Nil when standard input is neither a pipe nor a socket.
-  convenience init?(_ input: StandardStreams.Input) {
+  /// Nil when standard input is neither a pipe nor a socket. `held`: what has been taken from it before.
+  convenience init?(_ input: StandardStreams.Input, held: [UInt8] = []) {
     switch input {
-    case .pipe: self.init(source: .standardInput, isSocket: false)
-    case .socket: self.init(source: .standardInput, isSocket: true)
+    case .pipe: self.init(source: .standardInput, isSocket: false, held: held)
+    case .socket: self.init(source: .standardInput, isSocket: true, held: held)
     default: return nil
     }
   }

@@ -14,22 +14,23 @@ final class Session {
   private let daemon: DaemonConnection
   private let input: PeekedInput?
   private let isTraced: Bool
+  private let attempt: Attempt
 
   init(
     _ invocation: Invocation, at location: MountLocation, environment: [[UInt8]], streams: StandardStreams,
-    daemon: DaemonConnection
+    daemon: DaemonConnection, attempt: Attempt
   ) {
+    self.attempt = attempt
     self.invocation = invocation
     self.location = location
     self.environment = environment
     self.streams = streams
     self.daemon = daemon
-    input = PeekedInput(streams.input)
+    input = PeekedInput(streams.input, held: attempt.input)
     isTraced = CommandSignals.tracer() != 0
   }
 
-  /// Returns the exit status.
-  func run() -> Int32 {
+  func run() -> CallOutcome {
     sendCall()
     while let (message, descriptors) = daemon.receive() {
       switch message {
@@ -42,8 +43,8 @@ final class Session {
       case .plain(let reason):
         return runPlainly(reason)
       case .answer(let lines, let status):
-        for line in lines { Console.print(line + "\n", on: .standardOutput) }
-        return Int32(status)
+        if !invocation.quiet { for line in lines { Console.say(line) } }
+        return CallOutcome(.looked, status: Int32(status))
       case .traceWanted, .recorded, .proceed:
         return runPlainly("the daemon does not answer as it should")
       }
@@ -60,7 +61,7 @@ final class Session {
 
   // MARK: a hit
 
-  private func replay(_ reply: HitReply, _ spool: FileDescriptor?) -> Int32 {
+  private func replay(_ reply: HitReply, _ spool: FileDescriptor?) -> CallOutcome {
     defer { spool?.close() }
     if invocation.options.verbose {
       Console.say("hit \(reply.run.hexadecimal.prefix(12)), saved \(Console.duration(reply.duration))")
@@ -71,10 +72,14 @@ final class Session {
       output: streams.wasClosed[1] ? nil : .standardOutput, error: streams.wasClosed[2] ? nil : .standardError)
     do throws(Errno) { try transcript.run() } catch {
       if error == .brokenPipe { CommandSignals.dieOfBrokenPipe() }
-      Console.say("the recorded output could not be written (\(error))")
-      return ExitStatus.failure
+      let reason = "the recorded output could not be written (\(error))"
+      Console.say(reason)
+      return CallOutcome(.failed(reason), status: ExitStatus.failure)
     }
-    return Int32(reply.exitStatus)
+    var outcome = CallOutcome(.hit(run: reply.run, saved: reply.duration), status: Int32(reply.exitStatus))
+    outcome.duration = reply.duration
+    outcome.count(reply.segments)
+    return outcome
   }
 
   /// Leaves standard input where the command left it.
@@ -90,8 +95,9 @@ final class Session {
 
   // MARK: a miss
 
-  private func run(_ reply: RunReply, spool: FileDescriptor?) -> Int32 {
-    for line in reply.messages { Console.say(line) }
+  private func run(_ reply: RunReply, spool: FileDescriptor?) -> CallOutcome {
+    defer { spool?.close() }
+    if invocation.options.explain { for line in reply.messages { Console.say(line) } }
     var start = commandStart()
     start.spool = spool
     start.daemon = daemon
@@ -108,14 +114,21 @@ final class Session {
     case .failed(let error): return failed(error)
     case .ended(let waitStatus):
       CommandSignals.restore()
-      return report(emptyReport(waitStatus, obstacles: [.signalled(waitStatus & 0x7f)]))
+      return report(emptyReport(waitStatus, obstacles: [.signalled(waitStatus & 0x7f)]), reply)
     case .unrunnable(let message, let status):
       CommandSignals.restore()
       Console.say(message)
-      return report(emptyReport(status << 8, obstacles: [.failed(UInt8(truncatingIfNeeded: status))]))
+      return report(
+        emptyReport(status << 8, obstacles: [.failed(UInt8(truncatingIfNeeded: status))]), reply)
     case .started(let started):
-      let outcome = follow(started, began: began, trusts: reply.outside == .trust)
-      return report(outcome)
+      let finished = follow(started, began: began, trusts: reply.outside == .trust)
+      var outcome = report(finished, reply)
+      if started.run.isTimedOut {
+        outcome.isTimedOut = true
+        outcome.status = ExitStatus.timedOut
+      }
+      outcome.canBeRetried = outcome.status != 0
+      return outcome
     }
   }
 
@@ -142,7 +155,7 @@ final class Session {
     } catch { return .failed(error) }
   }
 
-  private func failed(_ error: Errno) -> Int32 {
+  private func failed(_ error: Errno) -> CallOutcome {
     CommandSignals.restore()
     return runPlainly("the command cannot be followed (\(error))")
   }
@@ -151,9 +164,17 @@ final class Session {
   private func follow(_ started: CommandStart.Started, began: Int64, trusts: Bool) -> FinishReport {
     let run = started.run
     let batch = InputBatch(daemon: daemon, alreadySent: input?.sent ?? 0)
-    started.input?.taken = { batch.append($0) }
+    let attempt = attempt
+    attempt.input = []
+    started.input?.taken = { bytes in
+      batch.append(bytes)
+      if !attempt.isLast { attempt.keep(bytes) }
+    }
     var obstacles = started.obstacles
-    do throws(Errno) { try run.wait() } catch { obstacles.append(.storeFailed("acache could not wait (\(error))")) }
+    let deadline = invocation.timeLimit.map { began.addingReportingOverflow($0) }
+    do throws(Errno) { try run.wait(until: deadline.map { $0.overflow ? .max : $0.partialValue }) } catch {
+      obstacles.append(.storeFailed("acache could not wait (\(error))"))
+    }
     let duration = Clock.monotonic() &- began
     do throws(Errno) { try run.relayForTheRest() } catch {
       obstacles.append(.storeFailed("acache could not split (\(error))"))
@@ -163,6 +184,14 @@ final class Session {
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 
     obstacles += started.trace?.obstacles ?? []
+    if !attempt.isLast { attempt.keep(started.input?.unread ?? []) }
+    if run.isTimedOut, let limit = invocation.timeLimit {
+      obstacles.append(.timedOut(limit))
+      if !invocation.quiet { Console.say("the command took longer than \(Quantity.duration(limit)) and was ended") }
+    }
+    // What will be tried again is no result, whatever statuses are stored.
+    let exitStatus = CommandSignals.shellStatus(run.status ?? 0)
+    if !attempt.isLast, exitStatus != 0 { obstacles.append(.failed(UInt8(truncatingIfNeeded: exitStatus))) }
     if run.leftProcesses { obstacles.append(.backgroundProcess) }
     if streams.input == .opaque || started.input?.isDisturbed == true { obstacles.append(.standardInput) }
     if run.isOutputUnclear { obstacles.append(.outputNotSequential) }
@@ -207,19 +236,27 @@ final class Session {
       consumed: 0, reachedInputEnd: false)
   }
 
-  /// Hands the report in, waits until it is recorded, says what is to be said. Returns the exit status.
-  private func report(_ report: FinishReport) -> Int32 {
-    let status = CommandSignals.shellStatus(report.waitStatus)
+  /// Hands the report in, waits until it is recorded, and says what is to be said.
+  private func report(_ report: FinishReport, _ reply: RunReply) -> CallOutcome {
     daemon.send(.finished(report))
+    var outcome = CallOutcome(
+      .ran(reply.run, uncacheable: .storeFailed("the daemon has gone")),
+      status: CommandSignals.shellStatus(report.waitStatus))
+    outcome.duration = report.duration
+    outcome.explanation = reply.messages
+    outcome.count(report.segments)
     while let (message, descriptors) = daemon.receive() {
       for descriptor in descriptors { descriptor.close() }
       switch message {
       case .recorded(let uncacheable, let lines):
         say(lines, uncacheable, known: report.obstacles)
-        return status
+        outcome.answer = .ran(reply.run, uncacheable: uncacheable)
+        return outcome
       case .answer(let lines, let status):
         if !invocation.quiet { for line in lines { Console.say(line) } }
-        return Int32(status)
+        outcome.answer = .looked
+        outcome.status = Int32(status)
+        return outcome
       case .traceWanted(let process):
         daemon.send(
           .traced(process: process, accesses: [], obstacles: [.nested("the outer command ended before it did")]))
@@ -227,7 +264,7 @@ final class Session {
       }
     }
     if !invocation.quiet { Console.say("\(daemon.failure ?? "the daemon has gone"); the result is not stored") }
-    return status
+    return outcome
   }
 
   private func say(_ lines: [String], _ uncacheable: Uncacheable?, known obstacles: [Uncacheable]) {
@@ -246,24 +283,15 @@ final class Session {
 
   // MARK: without the cache
 
-  private func runPlainly(_ reason: String) -> Int32 {
+  private func runPlainly(_ reason: String) -> CallOutcome {
     daemon.close()
     let plain = PlainRun(invocation, environment: environment)
-    guard let input, !input.held.isEmpty else { return plain.run(because: reason) }
-    // Some of the input has been taken already: the command gets it through a pipe.
-    if let status = plain.refusal(reason) { return status }
-    switch launch(commandStart()) {
-    case .started(let started):
-      _ = try? started.run.wait()
-      _ = try? started.run.relayForTheRest()
-      return CommandSignals.shellStatus(started.run.status ?? 0)
-    case .unrunnable(let message, let status):
-      Console.say(message)
-      return status
-    case .ended(let waitStatus): return CommandSignals.shellStatus(waitStatus)
-    case .failed(let error):
-      Console.say("the command cannot be run (\(error))")
-      return ExitStatus.failure
-    }
+    let isTaken = !(input?.held.isEmpty ?? true)
+    if !isTaken, !invocation.isSupervised { return plain.run(because: reason) }
+    if let refused = plain.refusal(reason) { return refused }
+    // Some of the input may have been taken already: the command gets it through a pipe.
+    var start = commandStart()
+    start.observesOutput = false
+    return plain.supervise(start, attempt, because: reason)
   }
 }

@@ -47,6 +47,9 @@ final class StandardInputRelay {
     return pipe
   }
 
+  /// What was taken before the command ran, and the command has not.
+  var unread: [UInt8] { Array(held) }
+
   private var isFull: Bool { copied > 0 || lent > 0 }
 
   /// What to wait for next; nil when nothing is left to do.

@@ -6,8 +6,12 @@ final class StreamRelay {
   let stream: UInt8
   private let source: FileDescriptor
   let target: FileDescriptor
+  private let isFile: Bool
   private(set) var isOpen = true
   private var hasPassed = false
+  /// What wakes from the wait for a target that takes nothing, and what is done then: false when nobody waits for what
+  /// is written any more.
+  var interruption: (wake: FileDescriptor, goesOn: () -> Bool)?
 
   /// Makes the pipe; the writing end is for the command.
   static func make(stream: UInt8, target: FileDescriptor) throws(Errno) -> (StreamRelay, FileDescriptor) {
@@ -24,6 +28,7 @@ final class StreamRelay {
     self.stream = stream
     self.source = source
     self.target = target
+    isFile = (try? target.status())?.type == .regular
   }
 
   var waitsFor: PollItem? { isOpen ? .reading(source) : nil }
@@ -51,17 +56,35 @@ final class StreamRelay {
   private func pass(_ bytes: UnsafeRawBufferPointer, _ spool: inout TranscriptSpool) {
     spool.append(bytes, of: stream)
     hasPassed = true
-    do throws(Errno) { try target.writePatiently(bytes) } catch {
+    do throws(Errno) { try writeOn(bytes) } catch {
       // Without a reader the command must find none either: its next write fails as it would have.
       spool.lose("the reader of what it printed went away (\(error))")
       close()
     }
   }
 
+  /// Writes everything, unless that is interrupted before there is room for it: EINTR.
+  private func writeOn(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
+    var rest = bytes
+    while !rest.isEmpty {
+      var items = [PollItem.writing(target)]
+      if let interruption { items.append(.reading(interruption.wake)) }
+      try PollItem.wait(&items)
+      if items.count > 1, items[1].isReady, interruption?.goesOn() == false { throw .interrupted }
+      guard items[0].isReady else { continue }
+      // A pipe that is ready has room for so much, and the write does not wait (pipe(7), PIPE_BUF).
+      let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFile ? rest.count : 4096))
+      do throws(Errno) {
+        rest = UnsafeRawBufferPointer(rebasing: rest[try target.writeInterruptibly(piece)...])
+      } catch {
+        if error != .interrupted && error != .wouldBlock { throw error }
+      }
+    }
+  }
+
   /// When something was written on to a file: tells the daemon so; false when that is not possible.
   func announceWriting() -> Bool {
-    guard hasPassed, let status = try? target.status(), status.type == .regular else { return true }
-    return target.announceWriting()
+    !hasPassed || !isFile || target.announceWriting()
   }
 
   func close() {

@@ -22,6 +22,8 @@ public enum Facet: UInt8, Sendable, Hashable, CaseIterable {
   case target
   /// Which of the paths in `except` are further names of the same file.
   case identity
+  /// As `listing`, of directories and of names that an extended regular expression, the first in `except`, is found in.
+  case matching
 }
 
 /// Who owns a thing, and who may do what with it.

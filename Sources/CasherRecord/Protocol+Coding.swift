@@ -42,7 +42,7 @@ extension StandardInput: ByteCodable {
 extension CallOptions: ByteCodable {
   private static let flags: [WritableKeyPath<CallOptions, Bool> & Sendable] = [
     \.force, \.noStore, \.explain, \.strict, \.verbose, \.cacheFailures, \.allowNetwork, \.relocatable, \.check,
-    \.observeTimes, \.dryRun, \.synchronous,
+    \.observeTimes, \.dryRun, \.synchronous, \.noCache, \.readOnly,
   ]
 
   public func encode(to encoder: inout ByteEncoder) {
@@ -56,6 +56,14 @@ extension CallOptions: ByteCodable {
     encoder.put(ignored)
     encoder.put(extras)
     encoder.put(tags)
+    encoder.put(timeToLive != nil)
+    encoder.put(timeToLive ?? 0)
+    encoder.put(restore.rawValue)
+    encoder.put(inputs)
+    encoder.put(inputPattern != nil)
+    encoder.put(inputPattern ?? [])
+    encoder.put(outputRoots)
+    encoder.put(each: ignoredArguments) { $0.put($1) }
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -74,6 +82,19 @@ extension CallOptions: ByteCodable {
     ignored = try decoder.paths()
     extras = try decoder.byteStrings()
     tags = try decoder.byteStrings()
+    let expires = try decoder.bool()
+    let time = try decoder.int64()
+    timeToLive = expires ? time : nil
+    guard let restore = Restore(rawValue: try decoder.byte()) else {
+      throw DecodingFailure("unknown policy for the files of a hit")
+    }
+    self.restore = restore
+    inputs = try decoder.paths()
+    let isFiltered = try decoder.bool()
+    let pattern = try decoder.byteString()
+    inputPattern = isFiltered ? pattern : nil
+    outputRoots = try decoder.paths()
+    ignoredArguments = try decoder.list { decoder throws(DecodingFailure) in try decoder.uint32() }
   }
 }
 

@@ -21,7 +21,7 @@ import CasherSystem
 ///     finished ───────────────────────▶
 ///     ◀──────────────────────── recorded                                                                 end
 public enum ProtocolVersion {
-  public static let current: UInt32 = 1
+  public static let current: UInt32 = 2
   /// Longest message that either side accepts, in bytes.
   public static let messageLimit = 1 << 30
   /// Name of the extended attribute that every directory of a mount answers with a `MountAnswer`. In the security
@@ -72,6 +72,22 @@ public struct CallOptions: Hashable, Sendable {
   /// Look up and explain only; run nothing.
   public var dryRun = false
   public var synchronous = false
+  /// Run and record, but never answer this or any call from the record.
+  public var noCache = false
+  /// Run nothing: `.answer` says that there is no result.
+  public var readOnly = false
+  /// Nanoseconds for which the result is good; what is older is not used either.
+  public var timeToLive: Int64?
+  public var restore: Restore = .always
+  /// Files, and directories with all in them, that count as read. As in `Observation`: relative to the mount's root
+  /// inside, absolute outside.
+  public var inputs: [FilePath] = []
+  /// An extended regular expression: of the directories in `inputs` only files with a name that it is found in count.
+  public var inputPattern: [UInt8]?
+  /// Nothing below these, nor they themselves, is an input. Paths as those in `inputs`.
+  public var outputRoots: [FilePath] = []
+  /// Numbers of arguments that are left out of the key, the command being number 0.
+  public var ignoredArguments: [UInt32] = []
   public var outsideWrites: OutsideWrites = .capture
   public var outside: OutsidePolicy = .automatic
   /// Variables added to, dropped from, or alone kept in the key.
@@ -84,10 +100,23 @@ public struct CallOptions: Hashable, Sendable {
   public var extras: [[UInt8]] = []
   public var tags: [[UInt8]] = []
 
+  /// Which files a hit puts back.
+  public enum Restore: UInt8, Sendable, Hashable {
+    case always = 0
+    /// Those that are not there.
+    case ifMissing
+    case never
+  }
+  /// The exit status of a call that was to run nothing and found no result (EX_TEMPFAIL of sysexits.h).
+  public static let nothingRecordedStatus: UInt8 = 75
+
   public enum OutsideWrites: UInt8, Sendable, Hashable { case capture = 0, refuse, ignore }
   public enum OutsidePolicy: UInt8, Sendable, Hashable { case automatic = 0, view, strace, trust }
 
   public init() {}
+
+  /// Whether a path, relative to the mount's root or absolute outside, is no input whatever the command did with it.
+  public func isOutputOnly(_ path: FilePath) -> Bool { outputRoots.contains { path.isWithin($0) } }
 
   /// Whether a path, relative to the mount's root or absolute outside, is neither input nor output.
   public func ignores(_ path: FilePath) -> Bool { ignored.contains { path.matches($0) } }

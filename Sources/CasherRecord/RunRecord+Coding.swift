@@ -134,6 +134,9 @@ extension RunRecord: ByteCodable {
     encoder.put(exitStatus)
     encoder.put(duration)
     encoder.put(parent)
+    encoder.put(expires != nil)
+    encoder.put(expires ?? 0)
+    encoder.put(isHistoryOnly)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -143,5 +146,11 @@ extension RunRecord: ByteCodable {
       values: try decoder.list(), conditions: try decoder.list(), input: try decoder.optional(),
       outputs: try decoder.list(), transcript: try decoder.value(), exitStatus: try decoder.byte(),
       duration: try decoder.int64(), parent: try decoder.optional())
+    // Records of before there was more end here.
+    if decoder.isAtEnd { return }
+    let expires = try decoder.bool()
+    let time = try decoder.int64()
+    self.expires = expires ? time : nil
+    isHistoryOnly = try decoder.bool()
   }
 }

@@ -120,6 +120,10 @@ public struct RunRecord: Hashable, Sendable {
   public var duration: Int64
   /// The run that this one was started in, by id.
   public var parent: Digest?
+  /// When the result is no longer good, in nanoseconds since 1970; nil: it stays good.
+  public var expires: Int64?
+  /// Kept for its history alone: no call is answered with it.
+  public var isHistoryOnly = false
 
   public init(
     arguments: [[UInt8]], directory: FilePath, mount: FilePath, environmentNames: [FilePath],

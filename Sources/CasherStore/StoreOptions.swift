@@ -36,31 +36,13 @@ public struct StoreOptions: Hashable, Sendable {
   public init(environment: (String) -> String?) throws(StoreError) {
     self.init()
     if let text = environment("CASHER_MAX_CACHE_BYTES"), !text.isEmpty {
-      guard let size = StoreOptions.size(text) else {
+      guard let size = Quantity.bytes(text) else {
         throw StoreError(
           .invalidSetting, FilePath("CASHER_MAX_CACHE_BYTES"),
           detail: "CASHER_MAX_CACHE_BYTES is not a size: \(text) (write bytes, or 500M, 10G, 4GiB)")
       }
       limit = size
     }
-  }
-
-  /// A size as people write it, in bytes: a whole or decimal number and K, M, G, T or P, each with or without B or iB,
-  /// of 1024 each. Nil for anything else, and for what does not fit.
-  public static func size(_ text: String) -> Int64? {
-    var digits = text[...]
-    let unit = text.drop { $0.isASCII && ($0.isNumber || $0 == ".") }
-    digits = text[..<unit.startIndex]
-    guard let number = Double(digits), number.isFinite, number >= 0 else { return nil }
-    let shifts: [String: Int] = ["": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50]
-    var name = unit.lowercased()
-    if name.hasSuffix("ib") { name.removeLast(2) } else if name.count == 2, name.hasSuffix("b") { name.removeLast() }
-    guard let shift = shifts[name] else { return nil }
-    if let whole = Int64(digits) {
-      let (product, overflow) = whole.multipliedReportingOverflow(by: 1 << Int64(shift))
-      return overflow ? nil : product
-    }
-    return Int64(exactly: (number * Double(Int64(1) << Int64(shift))).rounded())
   }
 }
 

@@ -10,6 +10,12 @@ public enum CommandSignals {
   /// the process anyway.
   public static func forward(to process: Int32) { casher_signals_forward(process) }
 
+  /// Whether SIGHUP, SIGINT, SIGQUIT or SIGTERM has come while a command ran: the user, or who acts for him, wants an end.
+  public static var wasInterrupted: Bool { casher_signals_interrupted() != 0 }
+
+  /// Whether a child has ended; its status stays to be waited for. The corresponding C function is `waitid`.
+  public static func hasEnded(_ child: Int32) -> Bool { casher_has_ended(child) != 0 }
+
   /// Nothing that would be passed on ends or stops this process any more.
   public static func ignore() { casher_signals_ignore() }
 
@@ -69,8 +75,13 @@ public enum CommandSignals {
   public static func split() throws(Errno) -> Bool { try check("fork") { casher_fork() } == 0 }
 
   /// The process that traces this one; 0 when there is none (proc_pid_status(5)).
-  public static func tracer() -> Int32 {
-    guard let status = try? FileDescriptor.open("/proc/self/status", O_RDONLY) else { return 0 }
+  public static func tracer() -> Int32 { tracer(of: "/proc/self/status") }
+
+  /// The process that traces another one; 0 when there is none.
+  public static func tracer(of process: Int32) -> Int32 { tracer(of: FilePath("/proc/\(process)/status")) }
+
+  private static func tracer(of path: FilePath) -> Int32 {
+    guard let status = try? FileDescriptor.open(path, O_RDONLY) else { return 0 }
     defer { status.close() }
     let text = (try? status.readAll(limit: 4096)) ?? []
     let label = Array("TracerPid:\t".utf8)

@@ -62,6 +62,13 @@ public struct FileDescriptor: Hashable, Sendable {
     try check("write") { Glibc.write(rawValue, buffer.baseAddress, buffer.count) }
   }
 
+  /// As `write`, but EINTR when a signal came before anything was written.
+  public func writeInterruptibly(_ buffer: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    let count = Glibc.write(rawValue, buffer.baseAddress, buffer.count)
+    if count < 0 { throw Errno.current }
+    return count
+  }
+
   /// Writes everything.
   public func writeAll(_ buffer: UnsafeRawBufferPointer) throws(Errno) {
     var rest = buffer

@@ -116,6 +116,9 @@ extension FileDescriptor {
   /// A flag of `open` (O_RDONLY).
   public static var readOnly: Int32 { O_RDONLY }
 
+  /// Flags of `open` for a file that is made or emptied, and written (O_WRONLY, O_CREAT, O_TRUNC).
+  public static var createForWriting: Int32 { O_WRONLY | O_CREAT | O_TRUNC }
+
   /// A flag of `open` (O_WRONLY).
   public static var writeOnly: Int32 { O_WRONLY }
 

@@ -5,6 +5,8 @@ public struct ProcessEntry: Sendable {
   public let process: Int32
   /// The first 15 bytes of its program's name.
   public let name: FilePath
+  /// Whether it has ended and its parent does not know yet.
+  public let isZombie: Bool
   /// 0 for one whose parent is not in this pid namespace.
   public let parent: Int32
 
@@ -20,6 +22,7 @@ public struct ProcessEntry: Sendable {
     guard fields.count > 1, let parent = Int32(String(decoding: fields[1], as: UTF8.self)) else { return nil }
     self.process = process
     self.parent = parent
+    isZombie = fields[0].elementsEqual("Z".utf8)
     name = FilePath(Array(text[(open + 1)..<close]))
   }
 

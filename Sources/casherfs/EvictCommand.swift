@@ -22,8 +22,8 @@ extension Command {
 
 private func evictRuns(_ arguments: Arguments) throws(Failure) -> ExitCode {
   var request = EvictionRequest()
-  request.maxBytes = try arguments.value("--max-size", "a size such as 500M or 10G") { StoreOptions.size($0) }
-  request.minFree = try arguments.value("--until-free", "a size such as 500M or 10G") { StoreOptions.size($0) }
+  request.maxBytes = try arguments.value("--max-size", "a size such as 500M or 10G") { Quantity.bytes($0) }
+  request.minFree = try arguments.value("--until-free", "a size such as 500M or 10G") { Quantity.bytes($0) }
   request.olderThan = try arguments.value("--older-than", "a duration such as 12h or 30d") { Quantity.nanoseconds($0) }
     .map { Clock.now() &- $0 }
   request.tag = try RunSelection.tag(arguments)

@@ -1,3 +1,5 @@
+import CasherSystem
+
 /// Text in HTML and SVG.
 enum Markup {
   /// The text as it may stand between tags and in quoted attributes.

@@ -41,6 +41,7 @@ enum RunJSON {
     case .stamp: "stamp"
     case .target: "target"
     case .identity: "identity"
+    case .matching: "matching"
     }
   }
 

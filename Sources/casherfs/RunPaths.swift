@@ -41,7 +41,7 @@ enum RunPaths {
     func fits(_ observation: Observation) -> Bool {
       switch observation.facet {
       case .ownership, .kind, .replaceable: return false
-      case .entry, .listing, .bytecode, .attributes, .stamp, .target, .identity: break
+      case .entry, .listing, .bytecode, .attributes, .stamp, .target, .identity, .matching: break
       }
       let path = absolute(observation.path, in: run)
       return paths.contains { path.isWithin($0) }

@@ -92,8 +92,8 @@ import Testing
       ("--nonsense -- true", "acache: --nonsense is no option of acache (acache --help lists them)\n"),
       ("-x true", "acache: -x is no option of acache (acache --help lists them)\n"),
       ("", "acache: there is no command to run (acache --help tells how)\n"),
-      ("--outside=moon -- true", "acache: --outside: moon is none of auto, view, strace, trust\n"),
-      ("--tag x -- true", "acache: --tag: x is not of the form NAME=VALUE\n"),
+      ("--outside=moon -- true", "acache: --outside: 'moon' is none of auto, view, strace, trust\n"),
+      ("--tag x -- true", "acache: --tag: 'x' is not of the form NAME=VALUE\n"),
       ("--env", "acache: --env needs a value: NAME\n"),
       ("--force=yes true", "acache: --force takes no value\n"),
     ]
@@ -101,7 +101,7 @@ import Testing
       #expect(try FakeMount.shell("acache \(arguments)") == .init(output: "", error: message, status: 125))
     }
     let variable = try FakeMount.shell("CASHER_FORCE=perhaps acache true")
-    #expect(variable.error == "acache: CASHER_FORCE is perhaps, neither 1 nor 0\n")
+    #expect(variable.error == "acache: CASHER_FORCE is 'perhaps', neither 1 nor 0\n")
   }
 
   @Test func variablesGiveDefaults() throws {

@@ -84,12 +84,12 @@ import Testing
     ("7b", 7),
   ])
   func `sizes are read as people write them`(text: String, bytes: Int64) {
-    #expect(StoreOptions.size(text) == bytes)
+    #expect(Quantity.bytes(text) == bytes)
   }
 
   @Test(arguments: ["", "G", "-1", "10X", "1e30", "99999999P", "nan", "1 G", "0x10", "1.2.3"])
   func `what is no size is refused`(text: String) {
-    #expect(StoreOptions.size(text) == nil)
+    #expect(Quantity.bytes(text) == nil)
   }
 
   @Test func `the limit comes from the environment`() throws {

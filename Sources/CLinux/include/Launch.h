@@ -65,6 +65,10 @@ void casher_signals_forward(pid_t child);
 void casher_signals_ignore(void);
 // Dispositions and mask as `casher_signals_hold` found them.
 void casher_signals_restore(void);
+// Whether a signal that ends programs has come since the command ran.
+int casher_signals_interrupted(void);
+// Whether a child has ended, without taking its status from whoever waits for it.
+int casher_has_ended(pid_t child);
 // Ends the process by SIGPIPE as a writer without a reader ends; returns when the signal was ignored all along.
 void casher_die_of_sigpipe(void);
 // A descriptor that is readable when a child has ended, stopped or gone on.

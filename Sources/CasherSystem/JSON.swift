@@ -1,7 +1,5 @@
-import CasherSystem
-
 /// A value of a JSON document (RFC 8259). Members keep the order in which they are written here.
-enum JSON {
+public enum JSON: Sendable {
   case null
   case bool(Bool)
   case integer(Int64)
@@ -13,11 +11,11 @@ enum JSON {
   case array([JSON])
   case object([(String, JSON)])
 
-  static func path(_ path: FilePath) -> JSON { .bytes(path.bytes) }
-  static func digest(_ digest: Digest) -> JSON { .string(digest.hexadecimal) }
+  public static func path(_ path: FilePath) -> JSON { .bytes(path.bytes) }
+  public static func digest(_ digest: Digest) -> JSON { .string(digest.hexadecimal) }
 
   /// The document with two spaces for each level, and a newline at its end.
-  var text: String {
+  public var text: String {
     var encoder = JSONEncoder()
     encoder.put(self, depth: 0)
     return encoder.text + "\n"
