@@ -21,6 +21,7 @@ struct Services: Sendable {
   /// The device number that files in the mount show; nil until it is known.
   let mountDevice: UInt64?
   let log: DaemonLog
+  let leases: Leases
   let attribution = Attribution()
   let events = EventFeed()
 }
@@ -332,11 +333,12 @@ struct CallHandler {
     return overflow ? .max : time
   }
 
-  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they
-  /// have been forgotten when the time has passed for which it may believe them.
+  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: it is
+  /// told to forget them, or, where it cannot be told, the time passes for which it may believe them.
   private func goWithoutView(_ run: Run, _ reason: String) {
     services.attribution.note(reason)
     services.runs.attribute(run, toDescendantsOf: caller.process)
+    if services.overlay.forgetNames() { return }
     var pause = timespec(tv_sec: Int(services.configuration.timeout) + 1, tv_nsec: 0)
     nanosleep(&pause, nil)
   }

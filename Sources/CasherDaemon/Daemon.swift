@@ -18,6 +18,8 @@ public struct DaemonConfiguration: Sendable {
   public var threads: Int?
   /// A line for each request, to stderr.
   public var trace: Bool
+  /// The mount ends when none of those who have asked for it uses it any more.
+  public var isTransient: Bool
 
   public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
     self.directory = directory
@@ -27,6 +29,7 @@ public struct DaemonConfiguration: Sendable {
     passthrough = true
     threads = nil
     trace = false
+    isTransient = false
   }
 
   /// The name of the mount's directory in the store: of 16 hexadecimal digits, the same for the same directory.
@@ -96,7 +99,7 @@ public enum Daemon {
     let services = Services(
       overlay: overlay, store: store, runs: runs, flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
-      mountDevice: overlay.device, log: log)
+      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient))
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
@@ -110,6 +113,9 @@ public enum Daemon {
     } catch {
       overlay.unmount()
       throw .socket(socket, error)
+    }
+    if configuration.isTransient {
+      try? SystemThread.start { if services.leases.waitForFirst() { Leases.end(overlay) } }
     }
     log.write("mounted", [("directory", "\(configuration.directory)")])
     ready()

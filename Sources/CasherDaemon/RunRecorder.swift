@@ -257,6 +257,7 @@ final class RunRecorder {
   /// Ends the recording.
   func freeze() {
     settleAll()
+    for touched in entries.values where touched.awaitsTruncation { touched.facets.insert(.content) }
     isFrozen = true
   }
 

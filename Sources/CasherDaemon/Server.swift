@@ -41,6 +41,7 @@ struct Server: Sendable {
     guard let (message, descriptors) = connection.receive() else { return }
     defer { for descriptor in descriptors { descriptor.close() } }
     switch message {
+    case .control("lease"): lease(connection, services)
     case .control(let request):
       connection.send(ControlHandler(services: services).answer(request))
     case .call(let request):

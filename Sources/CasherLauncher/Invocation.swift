@@ -42,7 +42,7 @@ public struct UsageError: Error, Hashable, Sendable, CustomStringConvertible {
 
 extension Invocation {
   /// Whether acache has something to do when the command has ended without a cache.
-  var isSupervised: Bool { timeLimit != nil || retries > 0 || report != nil }
+  var isSupervised: Bool { timeLimit != nil || retries > 0 || report != nil || mount != nil }
 
   /// A piece of the key: what kind it is of, and its text. No kind holds a NUL.
   static func piece(_ kind: StaticString, _ text: [UInt8]) -> [UInt8] { Array("\(kind)".utf8) + [0] + text }

@@ -27,7 +27,16 @@ public enum Launcher {
 
   private static func call(_ invocation: Invocation) -> Int32 {
     let began = Clock.monotonic()
-    let (outcome, mount) = Call(invocation, environment: environment(for: invocation)).run()
+    var lease: MountLease?
+    var obstacle: NoCache?
+    if let directory = invocation.mount {
+      switch MountLease.take(on: directory) {
+      case .success(let taken): lease = taken
+      case .failure(let reason): obstacle = reason
+      }
+    }
+    let (outcome, mount) = Call(invocation, environment: environment(for: invocation), obstacle: obstacle).run()
+    defer { lease?.giveBack() }
     if let path = invocation.report {
       let report = CallReport(
         invocation: invocation, mount: mount, outcome: outcome, duration: Clock.monotonic() &- began)
@@ -51,16 +60,19 @@ public enum Launcher {
 private struct Call {
   let invocation: Invocation
   let environment: [[UInt8]]
+  /// Why there is no mount, when one should have been made.
+  let obstacle: NoCache?
 
-  init(_ invocation: Invocation, environment: [[UInt8]]) {
+  init(_ invocation: Invocation, environment: [[UInt8]], obstacle: NoCache?) {
     self.invocation = invocation
     self.environment = environment
+    self.obstacle = obstacle
   }
 
   /// How it came out, and in which mount.
   func run() -> (CallOutcome, FilePath?) {
     let plain = PlainRun(invocation, environment: environment)
-    let place = MountLocation.find()
+    let place = obstacle.map { .failure($0) } ?? MountLocation.find()
     if case .failure(let reason) = place, !invocation.isSupervised {
       return (plain.run(because: reason.description), nil)
     }

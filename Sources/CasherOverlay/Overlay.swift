@@ -158,7 +158,7 @@ public final class Overlay: Sendable {
 
   /// Unmounts; false when the mount is in use.
   @discardableResult
-  public func unmount() -> Bool { Unmounting.unmount(directory) }
+  public func unmount(lazily: Bool = false) -> Bool { Unmounting.unmount(directory, lazily: lazily) }
 
   /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
@@ -326,6 +326,9 @@ public final class Overlay: Sendable {
   /// Waits until the kernel has been told of everything that was invalidated, or changed in any view, before the call.
   /// Never to be called while a request waits for the caller.
   public func flushNotifications() { notifier.flush() }
+
+  /// Makes the kernel look every name up again at its next use, in every view; false where it cannot be told so.
+  public func forgetNames() -> Bool { session?.forgetNames() ?? false }
 }
 
 extension OverlayError {

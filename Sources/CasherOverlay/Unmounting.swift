@@ -13,12 +13,13 @@ enum Unmounting {
     }
   }
 
-  /// False when the mount is in use.
-  static func unmount(_ directory: FilePath) -> Bool {
+  /// False when the mount is in use; `lazily`, it goes from sight all the same.
+  static func unmount(_ directory: FilePath, lazily: Bool) -> Bool {
     if geteuid() == 0 {
       let noFollow: Int32 = 8
-      return directory.withCString { umount2($0, noFollow) } == 0
+      let flags = noFollow | (lazily ? Int32(MNT_DETACH) : 0)
+      return directory.withCString { umount2($0, flags) } == 0
     }
-    return ProgramCall.run([FilePath(helper), "-u", "--", directory]) == 0
+    return ProgramCall.run([FilePath(helper), lazily ? "-uz" : "-u", "--", directory]) == 0
   }
 }

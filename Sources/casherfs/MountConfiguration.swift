@@ -33,12 +33,14 @@ struct MountOptions: Sendable {
   var passthrough = true
   /// How many threads serve requests; nil for as many as fit the machine.
   var threads: Int?
+  /// Whether the mount ends with the last acache --mount that uses it.
+  var isTransient = false
   /// Everything as it was given, to be handed on.
   private(set) var given: [String] = []
 
   static let help = """
     timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
-    no_passthrough (read and write files through the daemon), and those of every filesystem, which are ignored
+    no_passthrough (read and write files through the daemon), transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
     """
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
@@ -68,6 +70,7 @@ struct MountOptions: Sendable {
       }
       threads = count
     case ("no_passthrough", nil): passthrough = false
+    case ("transient", nil): isTransient = true
     default:
       guard value == nil && MountOptions.ignored.contains(name) || name.hasPrefix("x-") else {
         throw Failure(.usage, "'\(name)' is not a mount option; 'casherfs mount --help' lists them.")

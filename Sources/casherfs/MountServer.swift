@@ -47,6 +47,7 @@ enum MountServer {
     daemon.passthrough = configuration.options.passthrough
     daemon.threads = configuration.options.threads
     daemon.trace = configuration.debug
+    daemon.isTransient = configuration.options.isTransient
     let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
     do throws(DaemonError) {
       try Daemon.run(daemon) {
