@@ -13,14 +13,11 @@ struct Server: Sendable {
     while true {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
-        // Out of descriptors or memory for the moment; anything else ends the service.
-        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM
-          || error.rawValue == ECONNABORTED
-        {
-          sched_yield()
-          continue
-        }
-        return
+        // Out of descriptors or memory for the moment, or a caller that has gone already; without the socket there is
+        // nothing more to serve.
+        if [EBADF, EINVAL, ENOTSOCK].contains(error.rawValue) { return }
+        sched_yield()
+        continue
       }
       let services = services
       do throws(Errno) {
