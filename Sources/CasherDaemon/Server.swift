@@ -76,7 +76,7 @@ struct ControlHandler {
     case "freeze", "freeze-giving-up":
       if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
       let report = freeze()
-      return .answer(lines: lines(report), status: report.failures.isEmpty ? 0 : 1)
+      return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
@@ -86,7 +86,7 @@ struct ControlHandler {
         if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
         if services.overlay.unmount() {
           waitForCaptures()
-          return .answer(lines: [], status: 0)
+          return .answer(lines: lines(report), status: 0)
         }
       }
       let running = services.runs.inFlight.filter { $0.captures == nil }.map { CommandText.make($0.command) }
@@ -105,7 +105,8 @@ struct ControlHandler {
 
   /// `files=N`, `bytes=N`, then a line for each path that is not an ordinary file.
   private func lines(_ report: FreezeReport) -> [String] {
-    ["files=\(report.files)", "bytes=\(report.bytes)"] + report.failures.map { "failed=\($0.path): \($0.reason)" }
+    ["files=\(report.files)", "bytes=\(report.bytes)"]
+      + (report.failures + report.lost).map { "failed=\($0.path): \($0.reason)" }
   }
 
   /// Until what runs have left so far is in the store.
