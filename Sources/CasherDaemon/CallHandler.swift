@@ -23,6 +23,7 @@ struct Services: Sendable {
   let log: DaemonLog
   let leases: Leases
   let attribution = Attribution()
+  let events = EventFeed()
 }
 
 /// How requests are told to be a run's: by its view, or, since a command could not have one, by its processes.
@@ -49,6 +50,7 @@ struct CallHandler {
   let weakKeys: [Digest]
   let weakKey: Digest
   private let input: PipedInput
+  private let trace = MissTrace()
 
   /// Transcripts up to this many bytes travel in the message itself.
   private static let inlineLimit: Int64 = 1 << 16
@@ -90,6 +92,7 @@ struct CallHandler {
         return
       }
       if request.options.force || request.options.noCache {
+        trace.met(.forced)
         execute(messages: [], leads: false)
         return
       }
@@ -142,7 +145,8 @@ struct CallHandler {
 
   private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
     let lookup = Lookup(
-      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets)
+      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
+      trace: trace)
     let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
       let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
@@ -171,6 +175,7 @@ struct CallHandler {
         }
       }
     } catch {
+      trace.met(.contentLost)
       services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
       return false
     }
@@ -180,6 +185,7 @@ struct CallHandler {
     do throws(Placer.Failure) {
       try placer.place(record, request.options.restore, for: caller, within: parent)
     } catch {
+      trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
@@ -187,7 +193,8 @@ struct CallHandler {
     parent?.expire(at: record.expires)
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
-    services.store.count(.hit(saved: max(0, record.duration - took)))
+    services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
+    note(.hit, run.id, duration: took, saved: max(0, record.duration - took))
     services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
     connection.send(
       .hit(
@@ -196,6 +203,19 @@ struct CallHandler {
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
   }
+
+  /// For whoever watches the mount.
+  private func note(
+    _ kind: MountEvent.Kind, _ run: Digest, duration: Int64 = 0, reason: String = "", saved: Int64 = 0
+  ) {
+    services.events.note(
+      MountEvent(
+        kind: kind, run: String(run.hexadecimal.prefix(12)), duration: duration,
+        command: CommandText.make(request.arguments), reason: reason), saved: saved)
+  }
+
+  /// What statistics know the command by.
+  private var command: [UInt8] { Array(CommandText.make(request.arguments).utf8) }
 
   // MARK: misses
 
@@ -229,10 +249,13 @@ struct CallHandler {
     }
     let declared = DeclaredInputs(request.options, tree: services.tree, digester: services.digester)
     if let parent { declared.note(in: parent) }
+    // Before the command begins to change what the values are of.
+    if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     let reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
+    note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
@@ -246,7 +269,7 @@ struct CallHandler {
       connection.send(.answer(lines: lines, status: status))
       return
     }
-    services.store.count(.miss)
+    services.store.count(.miss(reason: trace.reason.rawValue), command: command)
     let pending: RunFinish.Pending
     switch finish.begin(report) {
     case .success(let begun): pending = begun
@@ -289,12 +312,14 @@ struct CallHandler {
     case .failure(let why):
       reason = why
       ending = .notStored
-      services.store.count(.uncacheable(code: why.code))
+      services.store.count(.uncacheable(code: why.code), command: command)
       if case .storeFailed = why { services.store.count(.error) }
     }
     services.overlay.flushNotifications()
     // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
     services.runs.remove(run)
+    note(
+      reason == nil ? .stored : .uncacheable, run.id, duration: Clock.now() &- run.started, reason: reason?.code ?? "")
     services.log.write(
       reason == nil ? "stored" : "uncacheable",
       [("run", String(run.id.hexadecimal.prefix(12)))]
@@ -308,11 +333,12 @@ struct CallHandler {
     return overflow ? .max : time
   }
 
-  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they
-  /// have been forgotten when the time has passed for which it may believe them.
+  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: it is
+  /// told to forget them, or, where it cannot be told, the time passes for which it may believe them.
   private func goWithoutView(_ run: Run, _ reason: String) {
     services.attribution.note(reason)
     services.runs.attribute(run, toDescendantsOf: caller.process)
+    if services.overlay.forgetNames() { return }
     var pause = timespec(tv_sec: Int(services.configuration.timeout) + 1, tv_nsec: 0)
     nanosleep(&pause, nil)
   }

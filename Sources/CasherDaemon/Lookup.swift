@@ -9,6 +9,7 @@ struct Lookup {
   let digester: FileDigester
   let store: Store
   let pathSets: PathSetCache
+  let trace: MissTrace
 
   /// The newest runs of one strong key that are looked at, for they differ in the states of their own outputs.
   private static let runsPerKey = 256
@@ -21,17 +22,33 @@ struct Lookup {
     _ weakKey: Digest, strictly: Bool, since: Int64?, input: (ConsumedInput?) throws(CallAborted) -> Bool
   ) throws(LookupFailure) -> (StoredRun, RunRecord)? {
     var evaluator = Evaluator(tree: tree, digester: digester)
+    defer { trace.evaluator = evaluator }
     do {
       for digest in try store.pathSetDigests(weakKey: weakKey) {
         guard let pathSet = try pathSets.pathSet(digest, from: store) else { continue }
+        trace.met(.inputs)
         let values = pathSet.observations.map { evaluator.value(of: $0) }
         let key = SHA256.digest(
           of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
         for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
-          guard let record = try? RunRecord(encoded: run.body), isGood(run, record, since: since) else { continue }
+          guard let record = try? RunRecord(encoded: run.body) else { continue }
+          guard isGood(run, record, since: since) else {
+            trace.met(.expired)
+            continue
+          }
           let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
-          guard holds, try input(record.input) else { continue }
-          guard try store.unusableBlobs(of: run.id).isEmpty else { continue }
+          guard holds else {
+            trace.met(.ownOutputs)
+            continue
+          }
+          guard try input(record.input) else {
+            trace.met(.standardInput)
+            continue
+          }
+          guard try isUsable(run.id) else {
+            trace.met(.contentLost)
+            continue
+          }
           return (run, record)
         }
       }
@@ -40,6 +57,14 @@ struct Lookup {
       throw .store(error)
     } catch {
       throw .aborted
+    }
+  }
+
+  /// Whether all that a replay needs is there; not so when the run was removed since it was found.
+  private func isUsable(_ run: Digest) throws(StoreError) -> Bool {
+    do throws(StoreError) { return try store.unusableBlobs(of: run).isEmpty } catch {
+      if error.isAboutOneBlob { return false }
+      throw error
     }
   }
 }

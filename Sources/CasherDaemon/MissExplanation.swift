@@ -26,7 +26,9 @@ struct MissExplanation {
     var nearest: (StoredRun, [String])?
     for run in runs {
       guard let record = try? RunRecord(encoded: run.body) else { continue }
-      let differences = MissExplanation.differences(record, &evaluator, strictly: request.options.strict)
+      let differences = InputDifference.all(
+        of: record, &evaluator, strictly: request.options.strict
+      ).map(\.description)
       if nearest.map({ differences.count < $0.1.count }) ?? true { nearest = (run, differences) }
     }
     guard let (run, differences) = nearest else { return ["no recorded run of this command can be read"] }
@@ -42,37 +44,6 @@ struct MissExplanation {
       result.append("  and \(differences.count - MissExplanation.limit) more")
     }
     return result
-  }
-
-  private static func differences(_ record: RunRecord, _ evaluator: inout Evaluator, strictly: Bool) -> [String] {
-    var result: [String] = []
-    for (observation, was) in zip(record.observations, record.values) {
-      let now = evaluator.value(of: observation)
-      if now != was { result.append("\(name(observation)): was \(was), is \(now)") }
-    }
-    if Condition.hold(record.conditions, strictly: strictly, value: { evaluator.value(of: $0) }) { return result }
-    let names = result.count
-    for condition in record.conditions where condition.role != .left {
-      let now = evaluator.value(of: condition.observation)
-      if now == condition.before || (!strictly && now == condition.after) { continue }
-      let left = strictly || condition.after == condition.before ? "" : " (the run left \(condition.after))"
-      result.append("\(name(condition.observation)): was \(condition.before)\(left), is \(now)")
-    }
-    if result.count > names { return result }
-    // Each is in order by itself, but some are as before the run and some as it left them.
-    for condition in record.conditions where condition.before != condition.after {
-      let now = evaluator.value(of: condition.observation)
-      let state =
-        now == condition.after
-        ? "as that run left it" : condition.role == .left ? "not as that run left it" : "as it was before that run"
-      result.append("\(name(condition.observation)): \(state), and others are not")
-    }
-    return result
-  }
-
-  private static func name(_ observation: Observation) -> String {
-    let path = observation.path.isEmpty ? "." : observation.path.description
-    return observation.facet == .listing ? "the names in \(path)" : path
   }
 
   /// No run has the same weak key: tells which part of it is new.

@@ -21,6 +21,7 @@ struct Recording {
     builder.gather()
     try check(recorder, builder.isFree)
     try builder.takeStatuses()
+    try builder.checkLinks()
     return PendingRecording(builder: builder, captures: CaptureQueue(builder.captures))
   }
 
@@ -360,6 +361,27 @@ private struct RecordingBuilder {
       do throws(Errno) { statuses[path] = .some(try recorder.tree.status(of: path)) } catch {
         throw .inputUnreadable(path, error.rawValue)
       }
+    }
+  }
+
+  /// A record speaks of names. What the run did to a file with several names can be told by a name that the file had before
+  /// and has still, by a link to one, or when all names are known.
+  func checkLinks() throws(Uncacheable) {
+    var names: [InodeKey: [FilePath]] = [:]
+    for (path, status) in statuses {
+      if let status, status.type != .directory { names[status.key, default: []].append(path) }
+    }
+    var inodes = recorder.changedInPlace
+    for case let status? in statuses.values where status.type == .regular && status.links > 1 {
+      if !recorder.producedInodes.contains(status.key) { inodes.insert(status.key) }
+    }
+    for inode in inodes {
+      let now = names[inode] ?? []
+      if now.contains(where: { paths[$0]?.before.status?.key == inode }) { continue }
+      let known = (recorder.byInode[inode] ?? []).filter { !$0.isProduced }
+      if !recorder.changedInPlace.contains(inode), !known.isEmpty { continue }
+      if let first = now.first, let status = statuses[first] ?? nil, status.links == now.count { continue }
+      throw .linkedElsewhere(now.first ?? (recorder.byInode[inode] ?? []).first?.path ?? FilePath([]))
     }
   }
 

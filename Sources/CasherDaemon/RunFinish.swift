@@ -183,8 +183,6 @@ struct RunFinish {
   private func store(_ recording: Recording, _ report: FinishReport) throws(Uncacheable) {
     let pathSet = PathSet(recording.observations.keys)
     let values = pathSet.observations.map { recording.observations[$0] ?? .absent }
-    let pathSetBody = pathSet.encoded
-    let pathSetDigest = SHA256.digest(of: pathSetBody)
     let consumed = try consumedInput(report)
     // A run that is kept for its history has a key that no call has.
     let weakKey = request.options.noCache ? run.id : try weakKey(recording)
@@ -202,27 +200,11 @@ struct RunFinish {
         parent: run.parent?.id)
       record.expires = run.expires
       record.isHistoryOnly = request.options.noCache
-      let outputBytes = recording.outputs.reduce(into: Int64(0)) { sum, output in
-        if case .file(_, let size, _) = output.content { sum &+= size }
+      if record.outputBytes > services.store.options.limit {
+        throw StoreError(.tooLarge, services.store.directory)
       }
-      if outputBytes > services.store.options.limit { throw StoreError(.tooLarge, services.store.directory) }
-      var conditions = ByteEncoder()
-      conditions.put(each: recording.conditions) { encoder, condition in
-        encoder.put(condition.observation)
-        encoder.put(condition.before)
-      }
-      conditions.put(consumed)
-      let now = Clock.now()
-      try services.store.insert(
-        StoredRun(
-          id: run.id, weakKey: weakKey, pathSet: pathSetDigest,
-          strongKey: SHA256.digest(
-            of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: pathSetDigest, values: values)),
-          conditionKey: SHA256.digest(of: conditions.bytes), created: now, lastUsed: now, duration: report.duration,
-          exitStatus: record.exitStatus, command: Array(CommandText.make(request.arguments).utf8),
-          directory: request.directory, mount: request.mount, parent: run.parent?.id, outputBytes: outputBytes,
-          inputCount: Int64(pathSet.observations.count), outputCount: Int64(recording.outputs.count),
-          tags: tags, body: record.encoded, blobs: Array(record.blobs)), pathSetBody: pathSetBody)
+      let made = StoredRun.make(record, id: run.id, weakKey: weakKey, created: Clock.now(), tags: tags)
+      try services.store.insert(made.run, pathSetBody: made.pathSetBody)
       if request.options.synchronous { try services.store.synchronize() }
     } catch {
       if error.code == .tooLarge { throw .tooLarge(bytes: recording.outputs.count == 0 ? 0 : outputSize(recording)) }

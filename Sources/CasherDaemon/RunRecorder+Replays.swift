@@ -44,6 +44,7 @@ extension RunRecorder {
       return
     }
     if byInode[status.key] == nil { producedInodes.insert(status.key) }
+    if status.type != .directory, status.links > 1 { willChangeInPlace(status.key) }
     if status.type == .directory, originalPaths[status.key] == nil {
       born.insert(status.key)
       gone.remove(status.key)

@@ -60,13 +60,40 @@ extension RunRecorder {
   func willOpen(_ name: FilePath, in directory: DirectoryReference, _ access: OpenAccess, by thread: Int32) {
     let touched = touch(directory, name)
     consume(touched.key, by: thread)
-    if access.contains(.read) { observe(touched, .content) }
+    if access.contains(.read) {
+      settleTruncation(touched)
+      observe(touched, .content)
+    }
     guard !access.isDisjoint(with: [.write, .truncate]) else { return }
     settleOthers(touched.key, than: thread)
     keepSharedContent(touched)
-    observe(touched, access.contains(.truncate) && !access.contains(.read) ? .ownership : contentOrOwnership(access))
+    if access == .write, !touched.isProduced, touched.before.status?.links == 1 {
+      touched.awaitsTruncation = true
+      touched.isUnread = true
+    } else {
+      observe(touched, access.contains(.truncate) && !access.contains(.read) ? .ownership : contentOrOwnership(access))
+    }
     if let status = touched.before.status { pinNames(of: status.key) }
     pin(touched)
+  }
+
+  /// What is in the file is read while the content from before may still be part of it.
+  private func settleTruncation(_ touched: Touched) {
+    touched.isUnread = false
+    if touched.awaitsTruncation {
+      touched.awaitsTruncation = false
+      touched.facets.insert(.content)
+    }
+  }
+
+  /// All content goes: what was there before was never read.
+  private func dropContent(_ touched: Touched) {
+    guard touched.isUnread else { return }
+    touched.mayExtend = false
+    if touched.awaitsTruncation {
+      touched.awaitsTruncation = false
+      touched.facets.insert(.ownership)
+    }
   }
 
   /// What a file opened for reading and writing was before matters, unless its content is dropped at once.
@@ -88,6 +115,8 @@ extension RunRecorder {
     let touched = touch(directory, name)
     settleOthers(touched.key, than: thread)
     guard let inode else { return }
+    // Under its new name it may be read unnoticed.
+    for other in entries.values where other.isUnread { settleTruncation(other) }
     // Linking changes the inode, after which its content from before can no longer be told.
     for other in byInode[inode] ?? [] { observe(other, .content) }
     pinNames(of: inode)
@@ -105,10 +134,13 @@ extension RunRecorder {
       consume(touched.key, by: thread)
     }
     switch kind {
-    case .file(let exclusive, let truncates, _):
+    case .file(let exclusive, let truncates, let reads, _):
       observe(touched, exclusive ? .probed : .ownership)
       if exclusive { touched.isNewInode = true }
-      if !exclusive, !truncates, !touched.isProduced { touched.mayExtend = true }
+      if !exclusive, !truncates, !touched.isProduced {
+        touched.mayExtend = true
+        touched.isUnread = !reads
+      }
     case .directory:
       observe(touched, .made)
       touched.isNewInode = true
@@ -119,7 +151,7 @@ extension RunRecorder {
     touched.isProduced = true
     touched.isRewritten = true
     touched.modified = nil
-    producedInodes.insert(inode)
+    if case .link = kind {} else { producedInodes.insert(inode) }
     if kind == .directory {
       born.insert(inode)
       gone.remove(inode)
@@ -199,6 +231,7 @@ extension RunRecorder {
   private func willDrop(_ key: EntryKey, _ status: FileStatus) {
     if status.type != .directory, status.links <= 1 {
       linksAdded[status.key] = nil
+      changedInPlace.remove(status.key)
     } else {
       removing[key] = status.key
     }
@@ -272,6 +305,7 @@ extension RunRecorder {
     settleOthers(touched.key, than: thread)
     if case .size(let size) = change {
       keepSharedContent(touched)
+      if size == 0 { dropContent(touched) } else { settleTruncation(touched) }
       observe(touched, size == 0 ? .ownership : .content)
     } else {
       observe(touched, .probed)

@@ -66,6 +66,8 @@ final class RunRecorder {
   var inodesBefore: [InodeKey: (FileStatus, Digest)] = [:]
   /// By how many names of an inode the run has made more than it has removed.
   var linksAdded: [InodeKey: Int64] = [:]
+  /// Inodes from before the run whose content, owner or permission bits it changed where they are.
+  var changedInPlace: Set<InodeKey> = []
   /// Observations outside the mount that came with a nested hit.
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
@@ -218,6 +220,9 @@ final class RunRecorder {
     inodesBefore[status.key] = (status, digest.0)
   }
 
+  /// The run changes an inode that may have been there before it.
+  func willChangeInPlace(_ inode: InodeKey) { if !producedInodes.contains(inode) { changedInPlace.insert(inode) } }
+
   // MARK: telling probes from operations
 
   /// The thread's lookups but the last one of this name were probes; that one belongs to the operation under way.
@@ -252,6 +257,7 @@ final class RunRecorder {
   /// Ends the recording.
   func freeze() {
     settleAll()
+    for touched in entries.values where touched.awaitsTruncation { touched.facets.insert(.content) }
     isFrozen = true
   }
 

@@ -197,7 +197,10 @@ final class RunTable: Recorder {
     }
     change(
       by: own(actor), .content(node.inode.key),
-      own: { $0.willOpen(node.name, in: .node(parent), access, by: actor.thread) })
+      own: { recorder in
+        recorder.willOpen(node.name, in: .node(parent), access, by: actor.thread)
+        recorder.willChangeInPlace(node.inode.key)
+      })
   }
 
   func didOpen(_ node: Node, _ access: OpenAccess, by actor: Actor) {
@@ -252,6 +255,9 @@ final class RunTable: Recorder {
     let own = own(actor)
     let record = { (recorder: RunRecorder) in
       recorder.willSetAttributes(node.name, in: .node(parent), change, by: actor.thread)
+      if case .times = change { return }
+      if node.isDirectory { return }
+      recorder.willChangeInPlace(node.inode.key)
     }
     switch change {
     // Another hand's touch(1) moves times alone, which are not observed; but the time that a run set is an output.

@@ -2,9 +2,10 @@ import CLinux
 import CasherSystem
 import Glibc
 
-/// A nameless file for what a command writes to its streams, on the store's disk.
-enum Spool {
-  static func make(in directory: FilePath) throws(Errno) -> FileDescriptor {
+/// A nameless file on the store's disk, for what a command writes to its streams or what is on its way into the store.
+public enum Spool {
+  /// Open for reading and writing; gone when it is closed.
+  public static func make(in directory: FilePath) throws(Errno) -> FileDescriptor {
     do throws(Errno) {
       return try FileDescriptor.open(directory, Int32(CASHER_O_TMPFILE) | O_RDWR, mode: 0o600)
     } catch {

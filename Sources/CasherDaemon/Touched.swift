@@ -56,6 +56,12 @@ final class Touched {
   var isRewritten = false
   /// The run made the file without dropping what would have been in it: had there been content, it would have mattered.
   var mayExtend = false
+  /// Since the run made the file, or opened it without dropping its content, nobody could have read what had been there:
+  /// if it is truncated to nothing now, that did not matter.
+  var isUnread = false
+  /// The run opened the file, which was there, for writing only and without dropping its content: that mattered, unless the
+  /// file is truncated to nothing unread, as sort(1) does with its output.
+  var awaitsTruncation = false
   /// The run set or removed extended attributes.
   var changesAttributes = false
   /// The run made an inode of its own for the name, whatever was there before.
@@ -73,7 +79,7 @@ final class Touched {
   /// Whether the run's result depends on the content that was there before.
   var needsContent: Bool {
     guard case .present(let status, _) = before, status.type == .regular, !isCheckedBytecode else { return false }
-    return !facets.isDisjoint(with: [.probed, .content])
+    return awaitsTruncation || !facets.isDisjoint(with: [.probed, .content])
   }
 
   /// Whether another hand's change of this name changes what the run saw or made.

@@ -326,6 +326,9 @@ public final class Overlay: Sendable {
   /// Waits until the kernel has been told of everything that was invalidated, or changed in any view, before the call.
   /// Never to be called while a request waits for the caller.
   public func flushNotifications() { notifier.flush() }
+
+  /// Makes the kernel look every name up again at its next use, in every view; false where it cannot be told so.
+  public func forgetNames() -> Bool { session?.forgetNames() ?? false }
 }
 
 extension OverlayError {

@@ -18,9 +18,9 @@ public struct Actor: Sendable {
 
 /// What comes to stand under a name.
 public enum MadeKind: Sendable, Hashable {
-  /// CREATE; `exclusive` with O_EXCL, `truncates` with O_TRUNC. `permissions` are those asked for, the umask already
+  /// CREATE; `exclusive` with O_EXCL, `truncates` with O_TRUNC, `reads` unless write-only. `permissions` are those asked for, the umask already
   /// applied.
-  case file(exclusive: Bool, truncates: Bool, permissions: UInt32)
+  case file(exclusive: Bool, truncates: Bool, reads: Bool, permissions: UInt32)
   case directory
   case symlink
   /// A further name of an inode that is already there.

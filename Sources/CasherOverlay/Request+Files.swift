@@ -31,7 +31,8 @@ extension Request {
     let recorder = changeRecorder
     let actor = actor(view)
     let kind = MadeKind.file(
-      exclusive: flags & O_EXCL != 0, truncates: flags & O_TRUNC != 0, permissions: mode & 0o7777)
+      exclusive: flags & O_EXCL != 0, truncates: flags & O_TRUNC != 0, reads: flags & O_ACCMODE != O_WRONLY,
+      permissions: mode & 0o7777)
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
     let lower: FileDescriptor
     do throws(Errno) {

@@ -25,6 +25,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
   case notAsked
   /// A file that the command's stdout or stderr is was not only written from where it stood to its end.
   case outputNotSequential
+  /// The command changed or moved a file that has further names, and no name that the record could speak of is left.
+  case linkedElsewhere(FilePath)
   /// The command took longer than `--timeout` allows, in nanoseconds, and was ended.
   case timedOut(Int64)
 
@@ -49,6 +51,7 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .nested: "nested"
     case .notAsked: "no-store"
     case .outputNotSequential: "output-not-sequential"
+    case .linkedElsewhere: "linked-elsewhere"
     case .timedOut: "timed-out"
     }
   }
@@ -77,6 +80,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .notAsked: "--no-store was given"
     case .outputNotSequential:
       "the file that takes the command's output was also used in another way than writing on at its end"
+    case .linkedElsewhere(let path):
+      "\(path) is a hard link, and the command's change of it shows under a name that it did not use"
     case .timedOut(let limit): "the command was ended after \(Quantity.duration(limit)), as --timeout says"
     }
   }
@@ -103,6 +108,7 @@ extension Uncacheable: ByteCodable {
     case .nested(let reason): encoder.put(16 as UInt8); encoder.put(reason)
     case .notAsked: encoder.put(17 as UInt8)
     case .outputNotSequential: encoder.put(18 as UInt8)
+    case .linkedElsewhere(let path): encoder.put(20 as UInt8); encoder.put(path)
     case .timedOut(let limit): encoder.put(19 as UInt8); encoder.put(limit)
     }
   }
@@ -127,6 +133,7 @@ extension Uncacheable: ByteCodable {
     case 16: self = .nested(try decoder.string())
     case 17: self = .notAsked
     case 18: self = .outputNotSequential
+    case 20: self = .linkedElsewhere(try decoder.path())
     case 19: self = .timedOut(try decoder.int64())
     default: throw DecodingFailure("unknown reason")
     }

@@ -16,10 +16,14 @@ struct Pending: Sendable {
   var reserved: Set<Digest> = []
   var touches: [Digest: Touch] = [:]
   var counters: [String: Int64] = [:]
+  var commands: [[UInt8]: CommandCounts] = [:]
+  /// Why calls were misses, by weak key.
+  var misses: [Digest: MissNote] = [:]
   var inflatedUses: Set<Digest> = []
 
   var isEmpty: Bool {
     blobs.isEmpty && reserved.isEmpty && touches.isEmpty && counters.isEmpty && inflatedUses.isEmpty
+      && commands.isEmpty && misses.isEmpty
   }
 
   /// Whether so much has gathered that it should be written now.

@@ -2,8 +2,8 @@ import CasherSystem
 
 /// The tables (docs/format.md explains them), and the checks that a file holds them.
 enum Schema {
-  /// Raised by every change that an older Casher could misread.
-  static let version: Int64 = 1
+  /// What PRAGMA user_version says: raised by one with every change of the tables.
+  static let version = Int64(1 + migrations.count)
   /// "Cshr" (PRAGMA application_id).
   static let application: Int64 = 0x4373_6872
 
@@ -22,7 +22,19 @@ enum Schema {
       try setJournalMode(connection, directory, options)
       try connection.run(script: "BEGIN IMMEDIATE")
       do throws(StoreError) {
-        if try isEmpty(connection) { try connection.run(script: tables) }
+        if try isEmpty(connection) {
+          try connection.run(script: tables)
+          try migrate(connection)
+        }
+        try connection.run(script: "COMMIT")
+      } catch {
+        try? connection.run(script: "ROLLBACK")
+        throw error
+      }
+    } else if try isOlder(connection) {
+      try connection.run(script: "BEGIN IMMEDIATE")
+      do throws(StoreError) {
+        try migrate(connection)
         try connection.run(script: "COMMIT")
       } catch {
         try? connection.run(script: "ROLLBACK")
@@ -44,9 +56,29 @@ enum Schema {
       throw StoreError(
         .newerFormat, directory, detail: "its format is \(version), this one knows up to \(Schema.version)")
     }
-    guard version == Schema.version else {
+    guard version > 0 else {
       throw StoreError(.corruptDatabase, directory, detail: "its format version is \(version)")
     }
+    guard version == Schema.version else {
+      throw StoreError(.olderFormat, directory, detail: "its format is \(version), this one's is \(Schema.version)")
+    }
+  }
+
+  /// Whether it is a database of Casher's of an earlier version.
+  private static func isOlder(_ connection: Connection) throws(StoreError) -> Bool {
+    let application = try pragma(connection, "PRAGMA application_id")
+    let version = try pragma(connection, "PRAGMA user_version")
+    return application == Schema.application && (1..<Schema.version).contains(version)
+  }
+
+  /// Takes the tables, from whichever version they are of, to the present one. In a transaction of the caller's; another
+  /// process may have done it just before.
+  private static func migrate(_ connection: Connection) throws(StoreError) {
+    let version = try pragma(connection, "PRAGMA user_version")
+    for (number, script) in migrations.enumerated() where Int64(number) + 1 >= version {
+      try connection.run(script: script)
+    }
+    try connection.run(script: "PRAGMA user_version=\(Schema.version)")
   }
 
   private static func isEmpty(_ connection: Connection) throws(StoreError) -> Bool {
@@ -73,9 +105,10 @@ enum Schema {
     }
   }
 
+  /// The tables of version 1; what came later is in `migrations`.
   private static let tables = """
     PRAGMA application_id=\(application);
-    PRAGMA user_version=\(version);
+    PRAGMA user_version=1;
 
     CREATE TABLE blobs(
       id INTEGER PRIMARY KEY,

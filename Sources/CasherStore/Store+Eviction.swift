@@ -12,23 +12,54 @@ public struct EvictionReport: Hashable, Sendable {
   public var storedBytes: Int64 = 0
   /// Runs that would have gone but are pinned.
   public var pinnedRuns: Int64 = 0
+  /// Blobs that are pinned although no run names them any more.
+  public var pinnedBlobs: Int64 = 0
+  /// What is asked for has been reached, or there was no limit to reach.
+  public var isReached = true
   public var isDryRun: Bool = false
 
   public init() {}
 }
 
+/// What an eviction is to remove.
+public struct EvictionRequest: Hashable, Sendable {
+  /// Bytes that may stay stored.
+  public var maxBytes: Int64?
+  /// Runs not used since this time go, nanoseconds since 1970.
+  public var olderThan: Int64?
+  /// Bytes that shall be free on the store's filesystem.
+  public var minFree: Int64?
+  /// Only runs with this tag, and only runs whose command fits this pattern, go. Without a size or an age all of them.
+  public var tag: Tag?
+  public var command: String?
+
+  public init() {}
+
+  /// Whether a size is to be reached, by removing as little as will do.
+  fileprivate var hasLimit: Bool { maxBytes != nil || minFree != nil }
+  fileprivate var isRestricted: Bool { tag != nil || command != nil }
+  fileprivate var takesAll: Bool { isRestricted && !hasLimit && olderThan == nil }
+}
+
 extension Store {
-  /// Removes inflated copies and then least recently used runs until at most `maxBytes` are stored, and those not used
-  /// since `olderThan` (nanoseconds since 1970); with each run the blobs that nothing else names. What is pinned stays.
-  ///
-  /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
-  /// eviction removes, never a row without its file.
+  /// As `evict(_:dryRun:)`, for a size and an age alone.
   public func evict(
     maxBytes: Int64? = nil, olderThan: Int64? = nil, dryRun: Bool = false
   ) throws(StoreError) -> EvictionReport {
+    var request = EvictionRequest()
+    (request.maxBytes, request.olderThan) = (maxBytes, olderThan)
+    return try evict(request, dryRun: dryRun)
+  }
+
+  /// Removes inflated copies and then least recently used runs until no more than asked for is stored, and those not
+  /// used for long; with each run the blobs that nothing else names. What is pinned stays.
+  ///
+  /// The rows go first, in short transactions, and the files after them: a crash in between leaves files that the next
+  /// eviction removes, never a row without its file.
+  public func evict(_ request: EvictionRequest, dryRun: Bool = false) throws(StoreError) -> EvictionReport {
     if options.isReadOnly { throw StoreError(.readOnly, directory) }
     try? writePending()  // what cannot be written now is kept, or its loss is told to whom it concerns
-    var eviction = Eviction(store: self, maxBytes: maxBytes, olderThan: olderThan)
+    var eviction = Eviction(store: self, request)
     eviction.report.isDryRun = dryRun
     if dryRun {
       try database.rehearse { connection throws(StoreError) in
@@ -113,6 +144,13 @@ extension Store {
     return count
   }
 
+  /// Bytes that this user may still fill on the store's filesystem.
+  fileprivate func freeBytes() throws(StoreError) -> Int64 {
+    let status = try attempt(directory) { () throws(Errno) in try layout.root.fileSystemStatus() }
+    let bytes = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+    return bytes.overflow ? .max : Int64(clamping: bytes.partialValue)
+  }
+
   func removeCopy(_ blob: Int64, _ digest: Digest, _ connection: Connection) throws(StoreError) {
     try connection.run("DELETE FROM inflated WHERE blob = ?", .integer(blob))
     if connection.changes > 0 {
@@ -146,21 +184,27 @@ extension Store {
 /// One eviction on its way: where it stands, and what it has removed.
 private struct Eviction {
   let store: Store
-  let maxBytes: Int64?
-  let olderThan: Int64?
+  let request: EvictionRequest
   var report = EvictionReport()
   /// The last run looked at; pinned ones stay behind it.
   private var cursor: (used: Int64, row: Int64) = (.min, 0)
+  /// Bytes that were free when so many were stored.
+  private var disk: (free: Int64, stored: Int64)?
   private static let batch: Int64 = 32
 
-  init(store: Store, maxBytes: Int64?, olderThan: Int64?) {
+  init(store: Store, _ request: EvictionRequest) {
     self.store = store
-    self.maxBytes = maxBytes
-    self.olderThan = olderThan
+    self.request = request
   }
 
   /// Removes some; false when there is nothing left to do.
   mutating func step(_ connection: Connection) throws(StoreError) -> Bool {
+    // In a rehearsal nothing becomes free.
+    if request.minFree != nil, disk == nil || !report.isDryRun {
+      disk = (try store.freeBytes(), try Totals(connection).stored)
+    }
+    // Only the runs that were chosen are to go.
+    if request.isRestricted { return try removeRuns(connection) }
     if try removeForgotten(connection) { return true }
     if try removeCopies(connection) { return true }
     return try removeRuns(connection)
@@ -170,11 +214,21 @@ private struct Eviction {
     let totals = try Totals(connection)
     report.storedBytes = totals.stored
     report.freedBytes = max(0, before.stored - totals.stored)
+    report.isReached = try !exceeds(connection)
+    report.pinnedBlobs =
+      try connection.first(
+        """
+        SELECT count(DISTINCT p.blob) FROM blob_pins p
+        WHERE NOT EXISTS(SELECT 1 FROM run_blobs n WHERE n.blob = p.blob)
+        """
+      ) { $0.integer(0) } ?? 0
   }
 
   private func exceeds(_ connection: Connection) throws(StoreError) -> Bool {
-    guard let maxBytes else { return false }
-    return try Totals(connection).stored > maxBytes
+    let stored = try Totals(connection).stored
+    if let maxBytes = request.maxBytes, stored > maxBytes { return true }
+    if let minFree = request.minFree, let disk { return disk.free &+ (disk.stored - stored) < minFree }
+    return false
   }
 
   /// Blobs that were put for a run that never came.
@@ -188,7 +242,7 @@ private struct Eviction {
   }
 
   private mutating func removeCopies(_ connection: Connection) throws(StoreError) -> Bool {
-    let limit: Int64 = try exceeds(connection) ? .max : olderThan ?? .min
+    let limit: Int64 = try exceeds(connection) ? .max : request.olderThan ?? .min
     let copies = try connection.all(
       """
       SELECT i.blob, b.digest FROM inflated i JOIN blobs b ON b.id = i.blob
@@ -204,16 +258,20 @@ private struct Eviction {
 
   private mutating func removeRuns(_ connection: Connection) throws(StoreError) -> Bool {
     var isOver = try exceeds(connection)
-    guard isOver || olderThan != nil else { return false }
+    guard isOver || request.olderThan != nil || request.takesAll else { return false }
+    let command: SQLValue = request.command.map { .text($0) } ?? .null
+    let tag: (SQLValue, SQLValue) = request.tag.map { (.text($0.name), .text($0.value)) } ?? (.null, .null)
     let runs = try connection.all(
       """
       SELECT r.seq, r.id, r.used, EXISTS(SELECT 1 FROM run_pins p WHERE p.run = r.id) FROM runs r
-      WHERE (r.used, r.seq) > (?, ?) ORDER BY r.used, r.seq LIMIT ?
-      """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch)
+      WHERE (r.used, r.seq) > (?1, ?2) AND (?4 IS NULL OR CAST(r.command AS TEXT) GLOB ?4)
+        AND (?5 IS NULL OR EXISTS(SELECT 1 FROM tags t WHERE t.run = r.seq AND t.name = ?5 AND t.value = ?6))
+      ORDER BY r.used, r.seq LIMIT ?3
+      """, .integer(cursor.used), .integer(cursor.row), .integer(Eviction.batch), command, tag.0, tag.1
     ) { row in row.digest(1).map { (row: row.integer(0), id: $0, used: row.integer(2), isPinned: row.integer(3) != 0) }
     }
     for run in runs {
-      guard isOver || run.used < olderThan ?? .min else { return false }
+      guard isOver || request.takesAll || run.used < request.olderThan ?? .min else { return false }
       cursor = (run.used, run.row)
       if run.isPinned {
         report.pinnedRuns += 1

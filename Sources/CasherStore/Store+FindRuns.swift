@@ -88,63 +88,6 @@ extension Store {
     }
   }
 
-  // MARK: lists
-
-  /// Newest first, without blobs; with bodies when asked for.
-  public func runs(matching filter: RunFilter, withBodies: Bool = false) throws(StoreError) -> [StoredRun] {
-    var conditions: [String] = []
-    var values: [SQLValue] = []
-    func require(_ condition: String, _ bound: SQLValue...) {
-      conditions.append(condition)
-      values += bound
-    }
-    if let command = filter.command { require("CAST(r.command AS TEXT) GLOB ?", .text(command)) }
-    if let tag = filter.tag {
-      require("r.seq IN (SELECT run FROM tags WHERE name = ? AND value = ?)", .text(tag.name), .text(tag.value))
-    }
-    if let since = filter.since { require("r.created >= ?", .integer(since)) }
-    if let succeeded = filter.succeeded { require(succeeded ? "r.status = 0" : "r.status <> 0") }
-    if let mount = filter.mount { require("r.mount = ?", .bytes(mount.bytes)) }
-    if let parent = filter.parent { require("r.parent = ?", .digest(parent)) }
-    if let weakKey = filter.weakKey { require("r.weak = ?", .digest(weakKey)) }
-    let sql =
-      "SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set"
-      + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
-      + " ORDER BY r.created DESC, r.seq DESC LIMIT ? OFFSET ?"
-    values += [.integer(filter.limit.map { Int64(clamping: $0) } ?? -1), .integer(Int64(clamping: filter.skip))]
-    return try database.readTransaction { connection throws(StoreError) in
-      var rows: [RunRow] = []
-      try connection.query(built: sql, values) { row in
-        if let run = RunRow(row) { rows.append(run) }
-        return true
-      }
-      var result: [StoredRun] = []
-      for row in rows {
-        var run = row.run
-        run.tags = try tags(of: row.row, connection)
-        if withBodies { run.body = try body(of: row.row, connection) }
-        result.append(run)
-      }
-      return result
-    }
-  }
-
-  /// The ids that begin with these hexadecimal digits, newest first, at most `limit`. None for an empty prefix, or one
-  /// that is not hexadecimal.
-  public func runs(idPrefix: String, limit: Int = 2) throws(StoreError) -> [Digest] {
-    let count = idPrefix.utf8.count
-    guard (1...64).contains(count),
-      let first = Digest(hexadecimal: idPrefix + String(repeating: "0", count: 64 - count)),
-      let last = Digest(hexadecimal: idPrefix + String(repeating: "f", count: 64 - count))
-    else { return [] }
-    return try database.read { connection throws(StoreError) in
-      try connection.all(
-        "SELECT id FROM runs WHERE id BETWEEN ? AND ? ORDER BY created DESC, seq DESC LIMIT ?", .digest(first),
-        .digest(last), .integer(Int64(clamping: limit))
-      ) { $0.digest(0) }
-    }
-  }
-
   // MARK: what belongs to a row
 
   private func whole(_ rows: [RunRow], _ connection: Connection) throws(StoreError) -> [StoredRun] {
@@ -164,7 +107,7 @@ extension Store {
     return result
   }
 
-  private func body(of row: Int64, _ connection: Connection) throws(StoreError) -> [UInt8] {
+  func body(of row: Int64, _ connection: Connection) throws(StoreError) -> [UInt8] {
     let frame = try connection.first("SELECT body FROM bodies WHERE run = ?", .integer(row)) { $0.bytes(0) }
     guard let frame, let body = Packed.unpack(frame) else {
       throw StoreError(.damagedRecord, directory, detail: "a run")
@@ -172,7 +115,7 @@ extension Store {
     return body
   }
 
-  private func tags(of row: Int64, _ connection: Connection) throws(StoreError) -> [Tag] {
+  func tags(of row: Int64, _ connection: Connection) throws(StoreError) -> [Tag] {
     try connection.all("SELECT name, value FROM tags WHERE run = ?", .integer(row)) {
       Tag(name: $0.text(0), value: $0.text(1))
     }
@@ -180,7 +123,7 @@ extension Store {
 }
 
 /// A row of `runs` with its path set's digest behind it.
-private struct RunRow {
+struct RunRow {
   let row: Int64
   let run: StoredRun
 

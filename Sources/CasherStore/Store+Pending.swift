@@ -25,6 +25,8 @@ extension Store {
       self.pending.withLock { pending in
         for (run, touch) in batch.touches { pending.touch(run, touch) }
         for (name, value) in batch.counters { pending.counters[name, default: 0] &+= value }
+        for (command, counts) in batch.commands { pending.commands[command, default: CommandCounts()] &+= counts }
+        pending.misses.merge(batch.misses) { newer, _ in newer }
       }
     }
     // Both before another thread takes the next batch, which must not have the same blobs in it.
@@ -35,6 +37,8 @@ extension Store {
         pending.reserved = []
         pending.touches = [:]
         pending.counters = [:]
+        pending.commands = [:]
+        pending.misses = [:]
         pending.inflatedUses = []
         return batch
       }
@@ -85,6 +89,7 @@ extension Store {
         "INSERT INTO counters VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value", .text(name),
         .integer(value))
     }
+    try writeActivity(batch, connection)
     for digest in batch.inflatedUses {
       try connection.run(
         "UPDATE inflated SET used = ? WHERE blob = (SELECT id FROM blobs WHERE digest = ?)", .integer(now),

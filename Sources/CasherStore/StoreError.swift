@@ -5,7 +5,8 @@ public struct StoreError: Error, Hashable, Sendable {
   /// What kind of failure it is; a caller decides by this alone.
   public struct Code: Hashable, Sendable, CustomStringConvertible {
     private enum Value: String {
-      case noSpace, readOnly, permission, notOwned, notDirectory, newerFormat, foreignFile, corruptDatabase, noLocks
+      case noSpace, readOnly, permission, notOwned, notDirectory, newerFormat, olderFormat, foreignFile,
+        corruptDatabase, noLocks
       case busy, vanished, missingBlob, truncatedBlob, corruptBlob, tooLarge, sourceChanged, damagedRecord,
         invalidSetting
       case inputOutput
@@ -22,6 +23,8 @@ public struct StoreError: Error, Hashable, Sendable {
     public static let notDirectory = Code(value: .notDirectory)
     /// A newer Casher wrote the store.
     public static let newerFormat = Code(value: .newerFormat)
+    /// An older Casher wrote the store, and it was opened for reading only, so that it cannot be brought up to date.
+    public static let olderFormat = Code(value: .olderFormat)
     /// The database is not one of Casher's.
     public static let foreignFile = Code(value: .foreignFile)
     public static let corruptDatabase = Code(value: .corruptDatabase)
@@ -87,6 +90,8 @@ extension StoreError: CustomStringConvertible {
     case .newerFormat:
       "the cache in \(path) was written by a newer Casher\(reason); "
         + "use that one, or set CASHER_CACHE_DIR to another directory"
+    case .olderFormat:
+      "the cache in \(path) was written by an older Casher\(reason); open it once where it can be written"
     case .foreignFile: "\(path) is not a database of Casher\(reason); move it away or set CASHER_CACHE_DIR"
     case .corruptDatabase: "the cache in \(path) is damaged\(reason); run casherfs verify --store --repair"
     case .noLocks:

@@ -80,14 +80,20 @@ public struct StoredRun: Hashable, Sendable {
 public struct RunFilter: Hashable, Sendable {
   /// A pattern for the whole command: `*`, `?` and `[…]` as in SQLite's GLOB.
   public var command: String?
+  /// The whole command, byte for byte; counts instead of `command`.
+  public var exactCommand: [UInt8]?
   public var tag: Tag?
   /// Only runs stored at or after this time, nanoseconds since 1970.
   public var since: Int64?
   /// True: only those that exited 0; false: only the others.
   public var succeeded: Bool?
   public var mount: FilePath?
+  /// Where the command ran, relative to the mount.
+  public var directory: FilePath?
   public var parent: Digest?
   public var weakKey: Digest?
+  /// Only runs that were not started in another one.
+  public var isOutermost = false
   public var limit: Int?
   /// How many of the newest to leave out.
   public var skip: Int = 0

@@ -41,7 +41,11 @@ struct Command: Sendable {
   let run: @Sendable (Arguments) throws(Failure) -> ExitCode
 
   /// Every subcommand, in the order in which they are listed.
-  static let all: [Command] = [.mount, .unmount, .status, .stats, .log, .show, .evict, .verify, .explain, .config]
+  static let all: [Command] = [
+    .mount, .unmount, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
+    .clear, .evict, .export, .import,
+    .verify, .explain, .config,
+  ]
 }
 
 /// A command line after it has been taken apart.

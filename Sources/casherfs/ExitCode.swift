@@ -23,6 +23,12 @@ enum ExitCode: Int32, Sendable {
   case noSuchRun = 12
   /// The beginning of an id fits several runs.
   case ambiguousRun = 13
+  /// The run left nothing of that name.
+  case noSuchOutput = 20
+  /// Another program is needed and not installed.
+  case missingProgram = 21
+  /// A file to be imported is no archive of runs, or was changed.
+  case damagedArchive = 22
 }
 
 /// What ends a command early: one sentence that says what is wrong and what to do about it.

@@ -4,19 +4,18 @@ import CasherSystem
 
 /// A stored run with its record, as JSON and in words.
 enum RunJSON {
-  static func document(_ run: StoredRun, _ record: RunRecord) -> JSON {
+  static func members(_ run: StoredRun, _ record: RunRecord) -> [(String, JSON)] {
     let lengths = streamLengths(record)
     let inputs =
       zip(record.observations, record.values).map { input($0, $1, own: false) }
       + record.conditions.map { input($0.observation, $0.before, own: true) }
-    return .object(
-      RunText.members(run) + [
-        ("arguments", .array(record.arguments.map { .bytes($0) })),
-        ("environment", .array(record.environmentNames.map { .path($0) })),
-        ("stdin_bytes", record.input.flatMap { Int64(exactly: $0.count) }.map { .integer($0) } ?? .null),
-        ("stdout_bytes", .integer(lengths.output)), ("stderr_bytes", .integer(lengths.error)),
-        ("inputs", .array(inputs)), ("outputs", .array(record.outputs.map(output))),
-      ])
+    return RunText.members(run) + [
+      ("arguments", .array(record.arguments.map { .bytes($0) })),
+      ("environment", .array(record.environmentNames.map { .path($0) })),
+      ("stdin_bytes", record.input.flatMap { Int64(exactly: $0.count) }.map { .integer($0) } ?? .null),
+      ("stdout_bytes", .integer(lengths.output)), ("stderr_bytes", .integer(lengths.error)),
+      ("inputs", .array(inputs)), ("outputs", .array(record.outputs.map(output))),
+    ]
   }
 
   /// Bytes that the run printed on each stream.

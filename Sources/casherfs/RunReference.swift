@@ -1,8 +1,25 @@
+import CasherRecord
 import CasherStore
 import CasherSystem
 
 /// How a user names a stored run: the beginning of its id, `@` for the latest, `@{2}` for the one two before that.
 enum RunReference {
+  /// Opens the cache for a command that is about stored runs; a failure where there is none.
+  static func openStore(_ arguments: Arguments) throws(Failure) -> Store {
+    let access = try StoreAccess(arguments)
+    guard let store = try access.open() else {
+      throw Failure(.noSuchRun, "there is no cache in \(access.directory) yet; run something under 'acache --' first.")
+    }
+    return store
+  }
+
+  static func record(of run: StoredRun) throws(Failure) -> RunRecord {
+    do throws(DecodingFailure) { return try RunRecord(encoded: run.body) } catch {
+      throw Failure(
+        .storeUnusable, "the record of run \(RunText.short(run.id)) is damaged (\(error)); run it again with --force.")
+    }
+  }
+
   static func find(_ reference: FilePath, in store: Store) throws(Failure) -> StoredRun {
     let text = String(decoding: reference.bytes, as: UTF8.self)
     if let position = position(text) { return try latest(before: position, in: store) }

@@ -6,6 +6,16 @@ enum RunText {
   /// Enough of the id to tell runs apart.
   static func short(_ id: Digest) -> String { String(id.hexadecimal.prefix(12)) }
 
+  /// `1 run`, `3 runs`.
+  static func count(_ number: Int64, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+  static func count(_ number: Int, _ noun: String) -> String { count(Int64(number), noun) }
+
+  /// Nanoseconds that replays of the run have saved.
+  static func saved(_ run: StoredRun) -> Int64 {
+    let saved = run.hits.multipliedReportingOverflow(by: run.duration)
+    return saved.overflow ? .max : saved.partialValue
+  }
+
   /// What lists and `show` have in common.
   static func members(_ run: StoredRun) -> [(String, JSON)] {
     [

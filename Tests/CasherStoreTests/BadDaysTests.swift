@@ -183,7 +183,7 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
 
   @Test func `a newer format is refused and says so`() throws {
     let (place, _, _, _) = try prepare()
-    _ = try place.sql("PRAGMA user_version=2")
+    _ = try place.sql("PRAGMA user_version=1000")
     #expect(fails(.newerFormat) { try place.open().close() })
   }
 
@@ -261,7 +261,7 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     #expect(try store.openBlob(soft).contents() == self.soft)
     #expect(try store.openBlob(small).contents() == noise(100))
     #expect(fails(.readOnly) { _ = try store.putBlob([1]) })
-    store.count(.miss)
+    store.count(.miss())
     store.touch(digest("run a"))
     try store.flush()
   }

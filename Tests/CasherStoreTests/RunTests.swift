@@ -148,7 +148,7 @@ import Testing
     let place = try TemporaryStore()
     let store = try place.open()
     store.count(.hit(saved: 1_500_000_000))
-    store.count(.miss)
+    store.count(.miss())
     store.count(.uncacheable(code: "network"))
     store.count(.uncacheable(code: "network"))
     store.count(.error)

@@ -9,7 +9,12 @@ struct CommandLineTests {
 
   @Test(
     "Every command explains itself",
-    arguments: ["mount", "unmount", "status", "stats", "log", "show", "explain", "evict", "config"])
+    arguments: [
+      "mount", "unmount", "status", "top", "stats", "log", "show", "explain", "evict", "config", "get", "diff",
+      "history",
+      "rm",
+      "invalidate", "clear", "export", "import",
+    ])
   func help(command: String) throws {
     let outcome = try place.casherfs(command, "--help")
     #expect(outcome.status == 0)
@@ -33,6 +38,11 @@ struct CommandLineTests {
       [], ["frobnicate"], ["explain"], ["config", "surplus"], ["stats", "surplus"], ["stats", "--frobnicate"],
       ["stats", "--json=yes"], ["show"], ["mount"],
       ["evict"], ["evict", "--max-size"], ["evict", "--max-size", "10X"], ["evict", "--older-than", "soon"],
+      ["top", "-i", "never"], ["top", "-n", "0"], ["export"], ["import"], ["evict", "--until-free", "much"],
+      ["export", "-", "--json"],
+      ["graph", "-f", "pdf"], ["get"], ["get", "@", "a", "b"], ["diff", "@"], ["history"], ["rm"], ["rm", "no-run"],
+      ["invalidate"], ["clear"],
+      ["invalidate", "--tag", "notag"], ["log", "--tag", "=x"],
       ["log", "--limit", "-1"], ["log", "--status", "perhaps"], ["show", "not-a-run"],
       ["mount", "-o", "nonsense", "/tmp"],
       ["mount", "-o", "timeout=never", "/tmp"], ["mount", "/tmp", "/usr"],

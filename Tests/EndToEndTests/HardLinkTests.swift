@@ -84,4 +84,33 @@ struct HardLinkTests {
       try twins.call(either: script)
     }
   }
+
+  /// The state in which the command is recorded, the command, and another state in which it is called.
+  static let throughNames: [[String]] = [
+    ["echo x > a; ln a m", "echo one > a; rm a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "echo one >> a; rm a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "echo one > a; mv a c", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "mv a c", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "chmod 600 a; rm a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "echo one > a; echo new > t; mv t a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m", "echo one > a; ln a q; rm a", "echo x > a; ln a n"],
+    ["echo x > a; ln a m; ln a k", "echo one > a; rm a m", "echo x > a; ln a m; ln a z"],
+    ["echo x > a; ln a m; mkdir d", "mv a d/b; echo y > d/b", "echo x > a; ln a n; mkdir d"],
+    ["echo x > a; ln a m; mkdir d", "mv a d; mv d e; echo y > e/a", "echo x > a; ln a n; mkdir d"],
+    ["mkdir d; echo x > d/a; ln d/a m", "mv d e; echo y > e/a", "mkdir d; echo x > d/a; ln d/a n"],
+    ["echo x > a; ln a m", "acache sh -c 'echo y > a' 2>/dev/null; rm a", "echo x > a; ln a n"],
+    ["echo x > a", "ln a b; echo one > b; rm b", "echo x > a"],
+    ["echo x > a", "ln a b; echo one > b", "echo x > a"],
+    ["echo x > a", "ln a b; chmod 600 b", "echo x > a"],
+  ]
+
+  @Test(
+    "A change that shows under a name which the command did not use is there after every call", arguments: throughNames)
+  func elsewhere(states: [String]) throws {
+    try withTwins(prepare: states[0]) { twins throws in
+      try twins.call(either: states[1])
+      try twins.edit("rm -rf ./*; \(states[2])")
+      try twins.call(either: states[1])
+    }
+  }
 }

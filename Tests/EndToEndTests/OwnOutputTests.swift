@@ -27,6 +27,34 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("An output that is truncated after it was opened, as sort -o does, is a hit the second time")
+  func truncatedLate() throws {
+    try withTwins(prepare: "seq 20 > in") { twins throws in
+      try twins.missThenHit("sort -r in -o out")
+      try twins.edit("echo spoilt > out")
+      try twins.hit("sort -r in -o out")
+      try twins.edit("chmod 600 out")
+      try twins.call(either: "sort -r in -o out")
+    }
+  }
+
+  @Test("What was in a file that is truncated late counts when it was read or appended to before")
+  func readBeforeTruncation() throws {
+    let scripts = [
+      "exec 3<>f; cat <&3; truncate -s 0 f; echo new >&3", "echo a >> f; cat f; truncate -s 0 f; echo b >> f",
+      "exec 3>>f; ln -f f g; cat g; truncate -s 0 f; echo b >&3", "exec 3>>f; truncate -s 2 f; echo b >&3",
+    ]
+    for script in scripts {
+      try withTwins { twins throws in
+        try twins.call(either: script)
+        for content in ["rm -f f g; echo one > f", "rm -f f g; echo two > f", "rm -f f g"] {
+          try twins.edit(content)
+          try twins.call(either: script)
+        }
+      }
+    }
+  }
+
   @Test("mkdir -p and a file in the new directory are a hit the second time")
   func directoryAndFile() throws {
     try withTwins(prepare: "echo data > in") { twins throws in

@@ -27,13 +27,17 @@ struct Outcome: Equatable {
 
   /// What was printed as JSON.
   func json<Value>(as _: Value.Type = Value.self) throws -> Value {
-    let value = try JSONSerialization.jsonObject(with: Data(output.utf8), options: [.fragmentsAllowed])
-    guard let value = value as? Value else { throw UnexpectedJSON(text: output) }
+    let value = try? JSONSerialization.jsonObject(with: Data(output.utf8), options: [.fragmentsAllowed])
+    guard let value = value as? Value else { throw UnexpectedJSON(status: status, text: output, error: error) }
     return value
   }
 }
 
-struct UnexpectedJSON: Error { let text: String }
+struct UnexpectedJSON: Error {
+  let status: Int32
+  let text: String
+  let error: String
+}
 
 /// Runs a program to its end, with the usual umask: that of the process that runs the tests is changed by the
 /// filesystems which other tests serve in it. Its status is 128 and the signal's number when a signal ended it.
