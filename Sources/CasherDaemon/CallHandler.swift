@@ -10,6 +10,7 @@ import Synchronization
 struct Services: Sendable {
   let overlay: Overlay
   let store: Store
+  let blobs: PlacedBlobs
   let runs: RunTable
   let flights: SingleFlight
   let digester: FileDigester
@@ -181,9 +182,9 @@ struct CallHandler {
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      runs: services.runs)
+      blobs: services.blobs, runs: services.runs)
     do throws(Placer.Failure) {
-      try placer.place(record, request.options.restore, for: caller, within: parent)
+      try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
     } catch {
       trace.met(.notPlaced)
       services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])

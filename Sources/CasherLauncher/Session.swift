@@ -180,6 +180,7 @@ final class Session {
       obstacles.append(.storeFailed("acache could not split (\(error))"))
     }
     CommandSignals.restore()
+    run.close()
     started.input?.close()
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 

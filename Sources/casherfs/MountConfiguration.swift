@@ -1,3 +1,4 @@
+import CasherDaemon
 import CasherSystem
 
 /// What one mount was asked to be.
@@ -33,6 +34,8 @@ struct MountOptions: Sendable {
   var passthrough = true
   /// How many threads serve requests; nil for as many as fit the machine.
   var threads: Int?
+  /// What of the files that are only in the cache so far survives a loss of power.
+  var durability = Durability.normal
   /// Whether the mount ends with the last acache --mount that uses it.
   var isTransient = false
   /// Everything as it was given, to be handed on.
@@ -40,7 +43,9 @@ struct MountOptions: Sendable {
 
   static let help = """
     timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
-    no_passthrough (read and write files through the daemon), transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
+    no_passthrough (read and write files through the daemon), durability=none|normal|full (what survives a loss of \
+    power: nothing is synced, what becomes an ordinary file at a freeze or unmount is, or each step is), \
+    transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
     """
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
@@ -69,6 +74,11 @@ struct MountOptions: Sendable {
         throw Failure(.usage, "'\(value)' after threads= is not a number from 1 to 256.")
       }
       threads = count
+    case ("durability", let value?):
+      guard let level = Durability(rawValue: value) else {
+        throw Failure(.usage, "'\(value)' after durability= is not one of none, normal and full.")
+      }
+      durability = level
     case ("no_passthrough", nil): passthrough = false
     case ("transient", nil): isTransient = true
     default:

@@ -61,6 +61,8 @@ class Twins:
         os.mkdir(self.mounted)
         os.mkdir(self.plain)
         self.is_mounted = False
+        #: Of every call of acache.
+        self.more_options = []
         self.runs = self.skipped = 0
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": self.home,
@@ -146,7 +148,7 @@ class Twins:
                 restore(self.plain, twice, before)
                 return False
         self.runs += 1
-        prefix = [self.acache] + (["--strict"] if self.strict else []) + ["--"]
+        prefix = [self.acache] + (["--strict"] if self.strict else []) + self.more_options + ["--"]
         if len(step.scripts) == 1:
             cached = [self.execute(self.mounted, step, step.scripts[0], prefix)]
         else:
