@@ -49,8 +49,12 @@ public enum Launcher {
 
   /// What the command gets of this process's environment.
   static func environment(for invocation: Invocation) -> [[UInt8]] {
-    let environment = ProcessArguments.environment
-    guard let names = invocation.options.environmentOnly else { return environment }
+    environment(ProcessArguments.environment, with: invocation.options.environmentOnly)
+  }
+
+  /// The variables of these names alone; nil for all.
+  static func environment(_ environment: [[UInt8]], with names: [FilePath]?) -> [[UInt8]] {
+    guard let names else { return environment }
     let wanted = Set(names.map(\.bytes))
     return environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
   }

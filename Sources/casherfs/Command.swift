@@ -44,7 +44,7 @@ struct Command: Sendable {
   static let all: [Command] = [
     .mount, .unmount, .status, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
     .clear, .evict, .export, .import,
-    .verify, .explain, .config,
+    .verify, .explain, .config, .doctor,
   ]
 }
 

@@ -29,6 +29,8 @@ enum ExitCode: Int32, Sendable {
   case missingProgram = 21
   /// A file to be imported is no archive of runs, or was changed.
   case damagedArchive = 22
+  /// A configuration file says what it cannot.
+  case badConfiguration = 30
 }
 
 /// What ends a command early: one sentence that says what is wrong and what to do about it.

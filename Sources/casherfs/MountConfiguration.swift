@@ -1,3 +1,4 @@
+import CasherConfiguration
 import CasherSystem
 
 /// What one mount was asked to be.
@@ -9,11 +10,13 @@ struct MountConfiguration: Sendable {
   var debug: Bool
   var options: MountOptions
 
-  init(_ arguments: Arguments, directory: FilePath) throws(Failure) {
+  /// `files`: what the configuration files say.
+  init(_ arguments: Arguments, directory: FilePath, _ files: ConfigurationFiles.Contents) throws(Failure) {
     self.directory = directory
     debug = arguments.has("--debug")
     foreground = debug || arguments.has("--foreground")
     options = MountOptions()
+    if case .number(let timeout) = files.value(of: "mount_timeout")?.value { options.timeout = timeout }
     for list in arguments.all("--options") { try options.add(list) }
   }
 

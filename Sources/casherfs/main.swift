@@ -23,6 +23,8 @@ func run(_ arguments: [FilePath]) -> Int32 {
       return ExitCode.success.rawValue
     case MountServer.privateArgument:
       return MountServer.run(rest)
+    case SystemCheck.privateArgument:
+      return SystemCheck.separate()
     default:
       let command = try command(named: first)
       let parsed = try Arguments(rest, for: command)
