@@ -134,6 +134,12 @@ void cfuse_backing_close(struct fuse_session *session, int id) {
   ioctl(fuse_session_fd(session), DEVICE_BACKING_CLOSE, &number);
 }
 
+int cfuse_forget_names(struct fuse_session *session) {
+  const int notify_inc_epoch = 8;
+  struct out_header header = {.len = sizeof header, .error = notify_inc_epoch, .unique = 0};
+  return write(fuse_session_fd(session), &header, sizeof header) < 0 ? -errno : 0;
+}
+
 int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle) {
   struct fuse_loop_config *config = fuse_loop_cfg_create();
   if (!config) return -ENOMEM;

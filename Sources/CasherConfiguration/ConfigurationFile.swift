@@ -84,6 +84,16 @@ public struct InvalidConfiguration: Error, Hashable, Sendable, CustomStringConve
   /// At least one.
   public let problems: [Problem]
 
+  init(path: FilePath, problems: [Problem]) {
+    self.path = path
+    self.problems = problems
+  }
+
+  /// A file that as a whole cannot be used; `message` is a part of a sentence.
+  public init(path: FilePath, message: String) {
+    self.init(path: path, problems: [Problem(position: nil, message: message)])
+  }
+
   /// A line for each problem: `casher.yml:3:5: ...`.
   public var lines: [String] {
     problems.map { problem in

@@ -116,6 +116,6 @@ public final class ConfigurationSource: Sendable {
   private func unreadable(_ error: Errno) -> InvalidConfiguration { invalid("it cannot be read (\(error))") }
 
   private func invalid(_ message: String) -> InvalidConfiguration {
-    InvalidConfiguration(path: path, problems: [InvalidConfiguration.Problem(position: nil, message: message)])
+    InvalidConfiguration(path: path, message: message)
   }
 }

@@ -98,8 +98,9 @@ public struct SettingKey: Sendable {
       "compression", .level, .mount, "how hard zstd(1) tries with contents that gain by it",
       variable: "CASHER_COMPRESSION"),
     SettingKey(
-      "durability", .choice(["fast", "full"]), .mount,
-      "what a loss of power may take: the newest results (fast), or nothing (full)", variable: "CASHER_DURABILITY"),
+      "durability", .choice(["none", "normal", "full"]), .mount,
+      "what survives a loss of power: what was synced by chance, what has become an ordinary file, or each step",
+      variable: "CASHER_DURABILITY"),
     SettingKey(
       "mount_timeout", .duration, .mount,
       "how long the kernel may keep names of the mount ('casherfs mount -o timeout=')"

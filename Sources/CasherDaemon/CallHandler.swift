@@ -10,6 +10,7 @@ import Synchronization
 struct Services: Sendable {
   let overlay: Overlay
   let store: Store
+  let blobs: PlacedBlobs
   let runs: RunTable
   let flights: SingleFlight
   let digester: FileDigester
@@ -24,6 +25,7 @@ struct Services: Sendable {
   let leases: Leases
   let callConfiguration: CallConfiguration
   let attribution = Attribution()
+  let events = EventFeed()
 }
 
 /// How requests are told to be a run's: by its view, or, since a command could not have one, by its processes.
@@ -182,9 +184,9 @@ struct CallHandler {
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      runs: services.runs)
+      blobs: services.blobs, runs: services.runs)
     do throws(Placer.Failure) {
-      try placer.place(record, request.options.restore, for: caller, within: parent)
+      try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
     } catch {
       trace.met(.notPlaced)
       services.log.write(
@@ -197,6 +199,7 @@ struct CallHandler {
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
+    note(.hit, run.id, duration: took, saved: max(0, record.duration - took))
     services.log.write(
       "hit",
       [
@@ -209,6 +212,16 @@ struct CallHandler {
           run: run.id, exitStatus: record.exitStatus, segments: record.transcript.segments, inlineTranscript: inline,
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
+  }
+
+  /// For whoever watches the mount.
+  private func note(
+    _ kind: MountEvent.Kind, _ run: Digest, duration: Int64 = 0, reason: String = "", saved: Int64 = 0
+  ) {
+    services.events.note(
+      MountEvent(
+        kind: kind, run: String(run.hexadecimal.prefix(12)), duration: duration,
+        command: CommandText.make(request.arguments), reason: reason), saved: saved)
   }
 
   /// What statistics know the command by.
@@ -255,6 +268,7 @@ struct CallHandler {
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
+    note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
       "miss",
       [
@@ -327,6 +341,8 @@ struct CallHandler {
     services.overlay.flushNotifications()
     // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
     services.runs.remove(run)
+    note(
+      reason == nil ? .stored : .uncacheable, run.id, duration: Clock.now() &- run.started, reason: reason?.code ?? "")
     services.log.write(
       reason == nil ? "stored" : "uncacheable",
       [("run", String(run.id.hexadecimal.prefix(12)))]
@@ -340,11 +356,12 @@ struct CallHandler {
     return overflow ? .max : time
   }
 
-  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: they
-  /// have been forgotten when the time has passed for which it may believe them.
+  /// Lets the run be known by its processes. Names that the kernel remembers of the main view would be used unseen: it is
+  /// told to forget them, or, where it cannot be told, the time passes for which it may believe them.
   private func goWithoutView(_ run: Run, _ reason: String) {
     services.attribution.note(reason)
     services.runs.attribute(run, toDescendantsOf: caller.process)
+    if services.overlay.forgetNames() { return }
     var pause = timespec(tv_sec: Int(services.configuration.timeout) + 1, tv_nsec: 0)
     nanosleep(&pause, nil)
   }

@@ -82,20 +82,39 @@ struct ControlHandler {
       } catch {
         return .answer(lines: ["\(error)"], status: 1)
       }
+    case "freeze", "freeze-giving-up":
+      if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
+      let report = freeze()
+      return .answer(lines: lines(report), status: report.failures.isEmpty ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
-      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000), services.overlay.unmount() {
-        waitForCaptures()
-        return .answer(lines: [], status: 0)
+      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
+        // While it is mounted nothing is missing at any moment.
+        let report = freeze()
+        if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
+        if services.overlay.unmount() {
+          waitForCaptures()
+          return .answer(lines: [], status: 0)
+        }
       }
       let running = services.runs.inFlight.filter { $0.captures == nil }.map { CommandText.make($0.command) }
       return .answer(
         lines: ["\(services.configuration.directory) is in use: leave it and end the programs that use it"]
           + running.map { "running: \($0)" }, status: 1)
     case _ where request.hasPrefix(ChangeRequest.word): return ChangeRequest.answer(request, services)
+    case _ where request.hasPrefix(WatchRequest.word): return WatchRequest.answer(request, services)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
+  }
+
+  private func freeze() -> FreezeReport {
+    Freezing(overlay: services.overlay, durability: services.configuration.durability, log: services.log).run()
+  }
+
+  /// `files=N`, `bytes=N`, then a line for each path that is not an ordinary file.
+  private func lines(_ report: FreezeReport) -> [String] {
+    ["files=\(report.files)", "bytes=\(report.bytes)"] + report.failures.map { "failed=\($0.path): \($0.reason)" }
   }
 
   /// Until what runs have left so far is in the store.

@@ -17,6 +17,14 @@ extension Invocation {
     completeKey()
   }
 
+  /// A call by a link: all arguments are the command's, the environment gives the options.
+  init(link: ToolLink.Call, environment: [[UInt8]]) throws(UsageError) {
+    try apply(try CommandLineParser.defaults(environment))
+    command = link.command
+    linkEntry = link.environmentEntry
+    completeKey()
+  }
+
   private mutating func apply(_ all: [Setting]) throws(UsageError) {
     options.given = all.map { FilePath($0.option.name) }
     let settings = all.filter { !$0.isOff }

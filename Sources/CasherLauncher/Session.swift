@@ -106,7 +106,7 @@ final class Session {
   private func run(_ reply: RunReply, spool: FileDescriptor?) -> CallOutcome {
     defer { spool?.close() }
     // The daemon knows what configuration files say besides.
-    environment = Launcher.environment(environment, with: reply.environmentOnly)
+    environment = Launcher.environment(environment, with: reply.environmentOnly, for: invocation)
     timeLimit = timeLimit ?? reply.timeLimit
     tell("miss: \(reply.reason)")
     if invocation.options.explain { for line in reply.messages { Console.say(line) } }
@@ -193,6 +193,7 @@ final class Session {
       obstacles.append(.storeFailed("acache could not split (\(error))"))
     }
     CommandSignals.restore()
+    run.close()
     started.input?.close()
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 

@@ -9,6 +9,8 @@ final class Notifier: Sendable {
   enum Notice: Sendable {
     /// A name of a directory, found or missing, and the directory's attributes.
     case entry(Node, FilePath)
+    /// Several names of one directory.
+    case entries(Node, [FilePath])
     case attributes(Node)
     /// Attributes and cached content from `offset` on, `length` bytes (0: to the end).
     case content(Node, offset: Int64, length: Int64)
@@ -93,6 +95,13 @@ final class Notifier: Sendable {
         _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
       }
       // The kernel forgets a directory's attributes with a name only if it had the name.
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .entries(let node, let names):
+      for name in names {
+        name.withCString {
+          _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
+        }
+      }
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
     case .attributes(let node):
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)

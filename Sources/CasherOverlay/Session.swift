@@ -66,6 +66,9 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     fuse_lowlevel_notify_inval_inode(raw, node.identifier, -1, 0)
   }
 
+  /// Makes the kernel look every name up again at its next use; false where it cannot be told so.
+  func forgetNames() -> Bool { isOpen.withLock { $0 && cfuse_forget_names(raw) == 0 } }
+
   // MARK: passthrough
 
   /// Whether the kernel lets this process give it files to read and write by itself; tried once, with a file in memory.

@@ -8,11 +8,19 @@ public struct Digest: Hashable, Sendable {
   public init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
   /// Nil unless there are exactly 32 bytes.
-  public init?(bytes: some Collection<UInt8>) {
+  ///
+  /// Inlinable because a record of thousands of outputs has as many digests: unspecialised, this is most of a hit.
+  @inlinable public init?(bytes: some Collection<UInt8>) {
     guard bytes.count == Digest.byteCount else { return nil }
-    var parts: [UInt64] = [0, 0, 0, 0]
-    for (index, byte) in bytes.enumerated() { parts[index / 8] = parts[index / 8] << 8 | UInt64(byte) }
-    words = (parts[0], parts[1], parts[2], parts[3])
+    var parts: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    for byte in bytes {
+      // Every byte moves all others up by one place.
+      parts.0 = parts.0 << 8 | parts.1 >> 56
+      parts.1 = parts.1 << 8 | parts.2 >> 56
+      parts.2 = parts.2 << 8 | parts.3 >> 56
+      parts.3 = parts.3 << 8 | UInt64(byte)
+    }
+    words = parts
   }
 
   /// From 64 hexadecimal digits; nil for anything else.

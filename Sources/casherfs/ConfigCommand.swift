@@ -99,7 +99,7 @@ private func mountSettings(_ store: StoreAccess) throws(Failure) -> [Setting] {
   }
   let logSize = try store.logLimit()
   let level = store.options.compressionLevel
-  let durability = store.options.durability.rawValue
+  let durability = store.durability.rawValue
   let noise = EnvironmentPolicy.noise
   let outside = OutsidePaths.neverCounting
   return [

@@ -9,6 +9,8 @@ struct StoreAccess {
   let directory: FilePath
   let options: StoreOptions
 
+  /// Of mounts that do not say otherwise.
+  let durability: Durability
   /// What the configuration files say.
   let configuration: ConfigurationFiles.Contents
   /// Where what is in force comes from, by the settings' names; what is not there is built in.
@@ -20,6 +22,7 @@ struct StoreAccess {
     configuration = try Configuration.load(for: directory ?? Configuration.workDirectory())
     (self.directory, origins["cache_directory"]) = try StoreAccess.directory(arguments, configuration)
     var options = StoreOptions()
+    var durability = Durability.normal
     for name in ["max_cache_size", "compression", "durability"] {
       guard let key = SettingKey.named(name), let found = try StoreAccess.value(of: key, configuration) else {
         continue
@@ -30,11 +33,13 @@ struct StoreAccess {
       case ("compression", .off): options.compressionLevel = nil
       case ("compression", .number(let level)): options.compressionLevel = Int32(clamping: level)
       case ("durability", .text(let word)):
-        options.durability = StoreOptions.Durability(rawValue: String(decoding: word, as: UTF8.self)) ?? .fast
+        durability = Durability(rawValue: String(decoding: word, as: UTF8.self)) ?? .normal
+        options.durability = durability == .full ? .full : .fast
       default: break
       }
     }
     self.options = options
+    self.durability = durability
   }
 
   /// Bytes that the log of a mount grows to.

@@ -32,6 +32,10 @@ void cfuse_backing_close(struct fuse_session *session, int id);
 // The next reply to OPEN or CREATE of the calling thread lets the kernel use the backing file; 0 takes it back.
 void cfuse_pass_next_open(int id);
 
+// Makes every name that the kernel keeps be looked up again at its next use (FUSE_NOTIFY_INC_EPOCH of Linux 6.16).
+// Returns 0, or -errno where the kernel does not know it.
+int cfuse_forget_names(struct fuse_session *session);
+
 // fuse_session_loop_mt with a descriptor of its own for each thread, which are at most `threads`, `idle` of them kept.
 // Returns 0 after an unmount or fuse_session_exit, else -errno.
 int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle);
