@@ -99,7 +99,7 @@ public struct SettingKey: Sendable {
       variable: "CASHER_COMPRESSION"),
     SettingKey(
       "durability", .choice(["none", "normal", "full"]), .mount,
-      "what survives a loss of power: what was synced by chance, what has become an ordinary file, or each step",
+      "what survives a loss of power: nothing for sure, what has become an ordinary file, or each step",
       variable: "CASHER_DURABILITY"),
     SettingKey(
       "mount_timeout", .duration, .mount,
