@@ -36,8 +36,16 @@ struct MountState {
       throw error
     }
     self.store = store
-    log = DaemonLog(
-      try? FileDescriptor.open(directory.appending("log"), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+    let log = DaemonLog(in: directory, limit: configuration.logLimit, mount: configuration.directory)
+    self.log = log
+    store.onAutomaticEviction { report in
+      log.write(
+        "evicted",
+        [
+          ("runs", "\(report.runs.count)"), ("freed_bytes", "\(report.freedBytes)"),
+          ("stored_bytes", "\(report.storedBytes)"),
+        ])
+    }
     blobs = PlacedBlobs(store: store, owner: configuration.mountID, log: log)
   }
 

@@ -1,3 +1,4 @@
+import CasherConfiguration
 import CasherOverlay
 import CasherRecord
 import CasherStore
@@ -41,7 +42,12 @@ struct Server: Sendable {
     case .control("lease"): lease(connection, services)
     case .control(let request):
       connection.send(ControlHandler(services: services).answer(request))
-    case .call(let request):
+    case .call(var request):
+      do throws(InvalidConfiguration) { try services.callConfiguration.apply(to: &request) } catch {
+        services.log.write("error", [("what", "configuration"), ("reason", "\(error)")])
+        connection.send(.plain("\(error)"))
+        return
+      }
       var inputDigest: Digest?
       if case .file(let offset) = request.input {
         guard let input = descriptors.first,

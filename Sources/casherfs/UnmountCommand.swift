@@ -56,7 +56,7 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     if try !MountedDirectory.all().contains(directory) { return .success }
     // The daemon does not answer any more: the kernel alone is left to be told.
     try detachMount(directory, lazily: DeadMount.isAt(directory))
-    let outcome = try freezeUnmounted(directory, try StoreAccess(arguments))
+    let outcome = try freezeUnmounted(directory, try StoreAccess(arguments, for: directory))
     outcome.complain()
     return outcome.failures.isEmpty ? .success : .failure
   }
