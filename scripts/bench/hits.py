@@ -79,7 +79,7 @@ def lua(session, name):
         session.material.lua(mount.directory)
         plain = session.directory("lua-plain")
         session.material.lua(plain)
-        command = ["make", "-j2", "linux"]
+        command = session.material.build
         clean = lambda directory: lambda: spawn(["make", "clean"], directory)
         mount.record(*command)
         yield Benchmark(

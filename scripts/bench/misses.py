@@ -122,7 +122,7 @@ def files(session, name):
 def lua(session, name):
     def make(target):
         session.material.lua(target)
-        work.script(os.path.join(target, "build"), "#!/bin/sh\nmake clean && exec make -j2 linux\n")
+        work.script(os.path.join(target, "build"), f"#!/bin/sh\nmake clean && exec {' '.join(session.material.build)}\n")
 
     for result, _ in compare(session, name, "miss, Lua built with make -j2", ["./build"], session.rounds(5),
                              ratio_target("miss, Lua make -j2", 1.25), make):

@@ -20,6 +20,8 @@ class Material:
 
     def __init__(self, directory, quick):
         self.directory, self.quick = directory, quick
+        #: Builds Lua in its directory; with --quick some of it.
+        self.build = ["make", "-j2", *(["lzio.o", "lctype.o"] if quick else ["linux"])]
 
     def fetch(self, package):
         path = os.path.join(self.directory, package)
