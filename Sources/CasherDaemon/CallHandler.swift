@@ -23,6 +23,7 @@ struct Services: Sendable {
   let log: DaemonLog
   let leases: Leases
   let attribution = Attribution()
+  let events = EventFeed()
 }
 
 /// How requests are told to be a run's: by its view, or, since a command could not have one, by its processes.
@@ -193,6 +194,7 @@ struct CallHandler {
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
+    note(.hit, run.id, duration: took, saved: max(0, record.duration - took))
     services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
     connection.send(
       .hit(
@@ -200,6 +202,16 @@ struct CallHandler {
           run: run.id, exitStatus: record.exitStatus, segments: record.transcript.segments, inlineTranscript: inline,
           consume: record.input?.count ?? 0, duration: record.duration)), descriptors: descriptors)
     return true
+  }
+
+  /// For whoever watches the mount.
+  private func note(
+    _ kind: MountEvent.Kind, _ run: Digest, duration: Int64 = 0, reason: String = "", saved: Int64 = 0
+  ) {
+    services.events.note(
+      MountEvent(
+        kind: kind, run: String(run.hexadecimal.prefix(12)), duration: duration,
+        command: CommandText.make(request.arguments), reason: reason), saved: saved)
   }
 
   /// What statistics know the command by.
@@ -243,6 +255,7 @@ struct CallHandler {
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
+    note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
@@ -305,6 +318,8 @@ struct CallHandler {
     services.overlay.flushNotifications()
     // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
     services.runs.remove(run)
+    note(
+      reason == nil ? .stored : .uncacheable, run.id, duration: Clock.now() &- run.started, reason: reason?.code ?? "")
     services.log.write(
       reason == nil ? "stored" : "uncacheable",
       [("run", String(run.id.hexadecimal.prefix(12)))]

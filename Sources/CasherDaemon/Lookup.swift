@@ -31,7 +31,11 @@ struct Lookup {
         let key = SHA256.digest(
           of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
         for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
-          guard let record = try? RunRecord(encoded: run.body), isGood(run, record, since: since) else { continue }
+          guard let record = try? RunRecord(encoded: run.body) else { continue }
+          guard isGood(run, record, since: since) else {
+            trace.met(.expired)
+            continue
+          }
           let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
           guard holds else {
             trace.met(.ownOutputs)

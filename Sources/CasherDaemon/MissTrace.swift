@@ -13,7 +13,7 @@ final class MissTrace {
 
   /// Takes note of an obstacle; the one that was met furthest on the way to a hit is the reason.
   func met(_ obstacle: MissReason) {
-    let order: [MissReason] = [.new, .inputs, .ownOutputs, .standardInput, .contentLost, .notPlaced, .forced]
+    let order: [MissReason] = [.new, .inputs, .expired, .ownOutputs, .standardInput, .contentLost, .notPlaced, .forced]
     if (order.firstIndex(of: obstacle) ?? 0) > (order.firstIndex(of: reason) ?? 0) { reason = obstacle }
   }
 

@@ -14,17 +14,27 @@ public struct RunChange: Hashable, Sendable, ByteCodable {
   public var count: UInt64
   /// A stored run would be the answer, this one or another of the same command.
   public var isAnswered: Bool
-  /// Contents of the run's result are no longer in the cache.
-  public var isLost: Bool
+  /// What else keeps the run from being the answer, whatever its inputs are.
+  public var obstacle: Obstacle
+
+  public enum Obstacle: UInt8, Hashable, Sendable {
+    case none = 0
+    /// Contents of the run's result are no longer in the cache.
+    case lost
+    /// The result is older than it may be.
+    case expired
+    /// The run was recorded for its history alone.
+    case historyOnly
+  }
 
   private static let limit = 1000
 
-  init(_ run: Digest, _ differences: [InputDifference], isLost: Bool) {
+  init(_ run: Digest, _ differences: [InputDifference], _ obstacle: Obstacle) {
     self.run = run
     self.differences = Array(differences.prefix(RunChange.limit))
     count = UInt64(differences.count)
-    isAnswered = differences.isEmpty && !isLost
-    self.isLost = isLost
+    isAnswered = differences.isEmpty && obstacle == .none
+    self.obstacle = obstacle
   }
 
   public func encode(to encoder: inout ByteEncoder) {
@@ -32,7 +42,7 @@ public struct RunChange: Hashable, Sendable, ByteCodable {
     encoder.put(differences)
     encoder.put(count)
     encoder.put(isAnswered)
-    encoder.put(isLost)
+    encoder.put(obstacle.rawValue)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -40,7 +50,8 @@ public struct RunChange: Hashable, Sendable, ByteCodable {
     differences = try decoder.list()
     count = try decoder.uint64()
     isAnswered = try decoder.bool()
-    isLost = try decoder.bool()
+    guard let obstacle = Obstacle(rawValue: try decoder.byte()) else { throw DecodingFailure("unknown obstacle") }
+    self.obstacle = obstacle
   }
 }
 
@@ -92,14 +103,19 @@ public struct ChangeDetector {
   private mutating func compare(_ run: StoredRun) throws(StoreError) -> RunChange? {
     guard let record = try? RunRecord(encoded: run.body) else { return nil }
     let differences = InputDifference.all(of: record, &evaluator, strictly: false)
-    var isLost = false
-    if differences.isEmpty {
-      do throws(StoreError) { isLost = try !store.unusableBlobs(of: run.id).isEmpty } catch {
-        guard error.isAboutOneBlob else { throw error }
-        isLost = true
-      }
+    return RunChange(run.id, differences, try obstacle(run, record, isWorthAsking: differences.isEmpty))
+  }
+
+  private func obstacle(
+    _ run: StoredRun, _ record: RunRecord, isWorthAsking: Bool
+  ) throws(StoreError) -> RunChange.Obstacle {
+    if record.isHistoryOnly { return .historyOnly }
+    if let expires = record.expires, expires <= Clock.now() { return .expired }
+    guard isWorthAsking else { return .none }
+    do throws(StoreError) { return try store.unusableBlobs(of: run.id).isEmpty ? .none : .lost } catch {
+      guard error.isAboutOneBlob else { throw error }
+      return .lost
     }
-    return RunChange(run.id, differences, isLost: isLost)
   }
 }
 

@@ -88,6 +88,7 @@ struct ControlHandler {
         lines: ["\(services.configuration.directory) is in use: leave it and end the programs that use it"]
           + running.map { "running: \($0)" }, status: 1)
     case _ where request.hasPrefix(ChangeRequest.word): return ChangeRequest.answer(request, services)
+    case _ where request.hasPrefix(WatchRequest.word): return WatchRequest.answer(request, services)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
   }

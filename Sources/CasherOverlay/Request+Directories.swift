@@ -10,7 +10,8 @@ extension Request {
       handle = DirectoryHandle(node: node, lower: nil)
     } else {
       let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
-        try descriptor.open(".", O_RDONLY | O_DIRECTORY)
+        // Not by the name ".", for which the directory would have to be searchable too.
+        try descriptor.openAgain(O_RDONLY | O_DIRECTORY)
       }
       handle = DirectoryHandle(node: node, lower: lower)
     }

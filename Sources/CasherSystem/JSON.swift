@@ -20,11 +20,19 @@ public enum JSON: Sendable {
     encoder.put(self, depth: 0)
     return encoder.text + "\n"
   }
+
+  /// The document in one line, with a newline at its end.
+  public var line: String {
+    var encoder = JSONEncoder(isCompact: true)
+    encoder.put(self, depth: 0)
+    return encoder.text + "\n"
+  }
 }
 
 /// Writes JSON text.
 private struct JSONEncoder {
   var text = ""
+  var isCompact = false
 
   mutating func put(_ value: JSON, depth: Int) {
     switch value {
@@ -51,11 +59,15 @@ private struct JSONEncoder {
   ) {
     text += brackets.0
     for (index, element) in elements.enumerated() {
-      text += index == 0 ? "\n" : ",\n"
-      text += String(repeating: "  ", count: depth + 1)
+      if isCompact {
+        text += index == 0 ? "" : ", "
+      } else {
+        text += index == 0 ? "\n" : ",\n"
+        text += String(repeating: "  ", count: depth + 1)
+      }
       write(&self, element)
     }
-    if !elements.isEmpty { text += "\n" + String(repeating: "  ", count: depth) }
+    if !elements.isEmpty, !isCompact { text += "\n" + String(repeating: "  ", count: depth) }
     text += brackets.1
   }
 

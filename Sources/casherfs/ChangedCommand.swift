@@ -8,7 +8,8 @@ extension Command {
     summary: "list the commands that would run again now, and what has changed",
     details: """
       Looks at everything that recorded runs depended on, and lists the commands of which no stored run would be the \
-      answer now, with the inputs in which the nearest run differs from what is there. With RUN does so for that run \
+      answer now, with the inputs in which the nearest run differs from what is there; those that were given --no-cache \
+      are left out. With RUN does so for that run \
       alone. Standard input and options are taken to be what they were. Runs nothing. Exits with 0 when nothing has \
       changed, else with 1.
       """,
@@ -42,8 +43,9 @@ private func listChanges(_ arguments: Arguments) throws(Failure) -> ExitCode {
   let changes = try ChangeLookup(store: store).changes(of: runs, nearest: !isOne)
   let changed = runs.compactMap { run -> (StoredRun, RunChange?)? in
     guard let change = changes[run.id] else { return (run, nil) }
-    return change.isAnswered && (!isOne || change.run == run.id && change.count == 0 && !change.isLost)
-      ? nil : (run, change)
+    // What is kept for its history alone runs every time, and nothing has changed by that.
+    if !isOne, change.obstacle == .historyOnly { return nil }
+    return change.isAnswered && (!isOne || change.count == 0 && change.obstacle == .none) ? nil : (run, change)
   }
   if arguments.has("--json") {
     Console.print(JSON.array(changed.map(json)))
@@ -82,7 +84,12 @@ private func text(_ run: StoredRun, _ change: RunChange?, all: Bool) -> String {
   lines += shown.map { "    \($0)" }
   let more = Int64(clamping: change.count) - Int64(shown.count)
   if more > 0 { lines.append("    and \(more) more") }
-  if change.isLost { lines.append("    contents of its result are no longer in the cache") }
+  switch change.obstacle {
+  case .none: break
+  case .lost: lines.append("    contents of its result are no longer in the cache")
+  case .expired: lines.append("    its result is older than it may be")
+  case .historyOnly: lines.append("    it was recorded for its history alone (--no-cache)")
+  }
   if change.isAnswered { lines.append("    but another stored run has the inputs that are there now") }
   return lines.joined(separator: "\n")
 }
@@ -103,6 +110,7 @@ private func json(_ run: StoredRun, _ change: RunChange?) -> JSON {
           ])
         })
     ),
-    ("content_lost", .bool(change?.isLost ?? false)), ("other_run_fits", .bool(change?.isAnswered ?? false)),
+    ("content_lost", .bool(change?.obstacle == .lost)), ("expired", .bool(change?.obstacle == .expired)),
+    ("other_run_fits", .bool(change?.isAnswered ?? false)),
   ])
 }

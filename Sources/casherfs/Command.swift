@@ -42,7 +42,7 @@ struct Command: Sendable {
 
   /// Every subcommand, in the order in which they are listed.
   static let all: [Command] = [
-    .mount, .unmount, .status, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
+    .mount, .unmount, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
     .clear, .evict, .export, .import,
     .verify, .explain, .config,
   ]

@@ -2,6 +2,7 @@ import CasherDaemon
 import CasherRecord
 import CasherStore
 import CasherSystem
+import Glibc
 
 /// A run as it lies in an archive. What follows from its record is not in it, so that nothing can contradict it.
 ///
@@ -73,7 +74,9 @@ struct ExportedRun: ByteCodable {
       if output.permissions & 0o6000 != 0, output.content != .directory {
         return "\(output.path) runs with its owner's or group's rights"
       }
-      if output.owner != nil { return "it gives \(output.path) to another user" }
+      if geteuid() == 0, let owner = output.owner, owner != Owner(user: geteuid(), group: getegid()) {
+        return "it gives \(output.path) to another user or group"
+      }
       if output.attributes.contains(where: { !$0.name.bytes.starts(with: "user.".utf8) }) {
         return "\(output.path) has attributes of the system"
       }

@@ -14,6 +14,9 @@ enum Style: String {
   static let isOn: Bool =
     Console.isTerminal && Environment.nonEmptyValue("NO_COLOR") == nil && Environment.value("TERM") != "dumb"
 
+  /// Whether the terminal can be drawn over.
+  static let canMove: Bool = Environment.nonEmptyValue("TERM").map { $0 != "dumb" } ?? false
+
   func callAsFunction(_ text: String) -> String {
     Style.isOn ? "\u{1b}[\(rawValue)m\(text)\u{1b}[0m" : text
   }

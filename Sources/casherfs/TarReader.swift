@@ -23,6 +23,8 @@ struct TarReader {
   private var padding: Int64 = 0
   private static let block = 512
   private static let longestExtension: Int64 = 1 << 20
+  /// Bytes of padding after the last entry; GNU tar fills up to its blocking factor.
+  private static let longestEnd = 1 << 20
 
   init(from file: FileDescriptor) { source = ZstandardReader(from: file) }
 
@@ -34,7 +36,10 @@ struct TarReader {
       try pass()
       var header = Array(repeating: UInt8(0), count: TarReader.block)
       guard try fill(&header) else { throw .damaged("it ends too early") }
-      if header.allSatisfy({ $0 == 0 }) { return nil }
+      if header.allSatisfy({ $0 == 0 }) {
+        try drain()
+        return nil
+      }
       guard TarReader.hasRightSum(header) else { throw .damaged("a header has a wrong checksum; it is no tar archive") }
       guard let headerSize = TarReader.number(header[124..<136]) else { throw .damaged("a size is not a number") }
       let type = header[156]
@@ -79,6 +84,19 @@ struct TarReader {
     content = padding
     padding = 0
     while try read(into: buffer) > 0 {}
+  }
+
+  /// Reads what follows the last entry, so that a stream that was cut off or changed there is noticed too.
+  private func drain() throws(Failure) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
+    defer { buffer.deallocate() }
+    var rest = TarReader.longestEnd
+    while true {
+      let count = try take(buffer)
+      if count == 0 { return }
+      rest -= count
+      if rest < 0 { throw .damaged("something follows its end") }
+    }
   }
 
   private func take(_ buffer: UnsafeMutableRawBufferPointer) throws(Failure) -> Int {

@@ -10,7 +10,8 @@ struct CommandLineTests {
   @Test(
     "Every command explains itself",
     arguments: [
-      "mount", "unmount", "status", "stats", "log", "show", "explain", "evict", "config", "get", "diff", "history",
+      "mount", "unmount", "status", "top", "stats", "log", "show", "explain", "evict", "config", "get", "diff",
+      "history",
       "rm",
       "invalidate", "clear", "export", "import",
     ])
@@ -37,7 +38,8 @@ struct CommandLineTests {
       [], ["frobnicate"], ["explain"], ["config", "surplus"], ["stats", "surplus"], ["stats", "--frobnicate"],
       ["stats", "--json=yes"], ["show"], ["mount"],
       ["evict"], ["evict", "--max-size"], ["evict", "--max-size", "10X"], ["evict", "--older-than", "soon"],
-      ["export"], ["import"], ["evict", "--until-free", "much"], ["export", "-", "--json"],
+      ["top", "-i", "never"], ["top", "-n", "0"], ["export"], ["import"], ["evict", "--until-free", "much"],
+      ["export", "-", "--json"],
       ["graph", "-f", "pdf"], ["get"], ["get", "@", "a", "b"], ["diff", "@"], ["history"], ["rm"], ["rm", "no-run"],
       ["invalidate"], ["clear"],
       ["invalidate", "--tag", "notag"], ["log", "--tag", "=x"],

@@ -117,6 +117,20 @@ struct MountTests {
     }
   }
 
+  @Test("An ordinary user lists a directory that may be read but not searched, as without the mount")
+  func unsearchable() throws {
+    let script = """
+      mkdir w p; for d in w p; do mkdir $d/d; touch $d/d/f; chmod 444 $d/d; done
+      CASHER_CACHE_DIR=$PWD/c; export CASHER_CACHE_DIR; "$CASHER_BIN_DIR/casherfs" mount w || exit
+      (cd w; ls d 2>/dev/null; stat d/f 2>/dev/null; echo $?); (cd p; ls d 2>/dev/null; stat d/f 2>/dev/null; echo $?)
+      "$CASHER_BIN_DIR/casherfs" unmount w; chmod 755 w/d p/d
+      """
+    let outcome = try run(
+      "/bin/bash", ["scripts/as-user", "/bin/sh", "-c", script], in: FileManager.default.currentDirectoryPath,
+      environment: ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "CASHER_BIN_DIR": Programs.directory])
+    #expect(outcome == Outcome(status: 0, output: "f\n1\nf\n1\n", error: ""))
+  }
+
   @Test("Names of any bytes, spaces and newlines in the mount's own path do no harm")
   func oddNames() throws {
     let place = try Place()

@@ -25,10 +25,14 @@ def snapshot(root: bytes) -> dict:
         full = os.path.join(root, directory)
         if directory == b"":
             entries[b"."] = Entry("d", stat.S_IMODE(os.lstat(full).st_mode), (), b"", attributes(full), ())
-        for name in os.listdir(full):
+        for name in names_in(full):
             path = os.path.join(directory, name)
             here = os.path.join(root, path)
-            status = os.lstat(here)
+            try:
+                status = os.lstat(here)
+            except PermissionError:
+                entries[path] = Entry("?", 0, (), b"<not to be looked at>", (), ())
+                continue
             mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
             kind, data, extended = "?", b"", ()
             if stat.S_ISDIR(status.st_mode):
@@ -36,8 +40,11 @@ def snapshot(root: bytes) -> dict:
                 pending.append(path)
             elif stat.S_ISREG(status.st_mode):
                 kind, extended = "f", attributes(here)
-                with open(here, "rb") as file:
-                    data = file.read()
+                try:
+                    with open(here, "rb") as file:
+                        data = file.read()
+                except PermissionError:
+                    data = b"<not to be read>".ljust(status.st_size)[: status.st_size]
                 if len(data) != status.st_size:
                     data += b"<stat says %d bytes>" % status.st_size
                 if status.st_nlink > 1:
@@ -51,6 +58,27 @@ def snapshot(root: bytes) -> dict:
         for path in paths:
             entries[path] = entries[path]._replace(names=tuple(sorted(paths)))
     return entries
+
+
+def names_in(directory: bytes) -> list:
+    try:
+        return os.listdir(directory)
+    except PermissionError:
+        return []
+
+
+def opened(root: bytes) -> dict:
+    """The tree at root after its owner was allowed everything in it."""
+    pending = [root]
+    while pending:
+        directory = pending.pop()
+        os.chmod(directory, stat.S_IMODE(os.lstat(directory).st_mode) | 0o700)
+        for entry in os.scandir(directory):
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                os.chmod(entry.path, stat.S_IMODE(os.lstat(entry.path).st_mode) | 0o600)
+    return snapshot(root)
 
 
 def attributes(path: bytes) -> tuple:
@@ -90,6 +118,8 @@ def describe(entry) -> str:
 
 def restore(root: bytes, now: dict, target: dict) -> None:
     """Turns the tree at root, which is as `now` says, into `target`, touching only what differs."""
+    if os.getuid() != 0:
+        now = opened(root)
     changed = {path for path in now.keys() | target.keys() if path != b"." and now.get(path) != target.get(path)}
     for path in sorted(changed, key=len, reverse=True):
         was, wanted = now.get(path), target.get(path)
@@ -100,23 +130,30 @@ def restore(root: bytes, now: dict, target: dict) -> None:
             shutil.rmtree(here, ignore_errors=False)
         else:
             os.unlink(here)
+    closing = []
     for path in sorted(changed):
         wanted = target.get(path)
         if wanted is None:
             continue
         here = os.path.join(root, path)
         make(root, here, path, wanted)
+        if wanted.kind == "d":
+            closing.append((here, wanted.mode))
         if wanted.kind in "df" and not (wanted.names and wanted.names[0] != path):
             # The attributes of a file that its owner may not write cannot be set either.
-            os.chmod(here, wanted.mode | 0o600)
+            os.chmod(here, wanted.mode | 0o700)
             had = dict(attributes(here))
             for name, value in wanted.attributes:
                 os.setxattr(here, name, value)
             for name in had.keys() - dict(wanted.attributes).keys():
                 os.removexattr(here, name)
-            os.chmod(here, wanted.mode)
+            if wanted.kind == "f":
+                os.chmod(here, wanted.mode)
             if os.getuid() == 0 and os.lstat(here)[4:6] != wanted.owner:
                 os.chown(here, *wanted.owner)
+    # Nothing can be made in a directory that its owner may not write.
+    for here, mode in reversed(closing):
+        os.chmod(here, mode)
 
 
 def make(root: bytes, here: bytes, path: bytes, wanted: Entry) -> None:
@@ -127,6 +164,8 @@ def make(root: bytes, here: bytes, path: bytes, wanted: Entry) -> None:
         os.symlink(wanted.data, here)
     elif wanted.kind == "p":
         os.mkfifo(here)
+    elif wanted.kind == "?":
+        pass  # what it was is not known
     elif wanted.names and wanted.names[0] != path:
         os.link(os.path.join(root, wanted.names[0]), here)
     else:

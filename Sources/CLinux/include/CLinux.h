@@ -83,3 +83,5 @@ int casher_ptrace_probe(void);
 int casher_has_capabilities(int fd);
 // memmem(3): 1 when the bytes are found.
 int casher_memmem(const void *bytes, size_t size, const void *sought, size_t soughtSize);
+// ioctl_tty(2), TIOCGWINSZ.
+int casher_window_size(int fd, int *rows, int *columns);
