@@ -35,6 +35,9 @@ public final class Store: Sendable {
     directory = layout.directory
   }
 
+  /// SQL statements that this process has run on all of its stores.
+  public static var statementsRun: Int { StatementCount.present }
+
   /// Where one mount keeps its socket, journal and log; made when it is not there. `id` is a name without slashes.
   public func mountsDirectory(_ id: String) throws(StoreError) -> FilePath {
     let name = FilePath("mounts/" + id)
