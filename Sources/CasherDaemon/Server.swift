@@ -131,6 +131,7 @@ struct ControlHandler {
       "attribution=\(services.attribution.description)",
       "runs=\(running.count)",
       "capturing=\(ended.count)",
+      "sql_statements=\(Store.statementsRun)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
     for run in running { lines.append("running=\(CommandText.make(run.command))") }
