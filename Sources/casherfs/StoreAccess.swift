@@ -90,7 +90,7 @@ struct StoreAccess {
   ) throws(Failure) -> (value: SettingValue, origin: SettingOrigin)? {
     if let variable = key.variable, let text = Environment.nonEmptyValue(variable) {
       guard let value = key.value(of: text) else {
-        throw Failure(.usage, "\(variable) is \(key.kind.description), not '\(text)'.")
+        throw Failure(.usage, "\(variable) must be \(key.kind.description), not '\(text)'.")
       }
       return (value, .environment(variable))
     }
