@@ -21,6 +21,8 @@ public struct DaemonConfiguration: Sendable {
   public var durability = Durability.normal
   /// The mount ends when none of those who have asked for it uses it any more.
   public var isTransient: Bool
+  /// Bytes that the mount's log grows to before it is begun anew.
+  public var logLimit: Int64
 
   public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
     self.directory = directory
@@ -31,10 +33,15 @@ public struct DaemonConfiguration: Sendable {
     threads = nil
     trace = false
     isTransient = false
+    logLimit = DaemonLog.standardLimit
   }
 
   /// The name of the mount's directory in the store: of 16 hexadecimal digits, the same for the same directory.
-  public var mountID: String { String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16)) }
+  public var mountID: String { DaemonConfiguration.mountID(of: directory) }
+
+  public static func mountID(of directory: FilePath) -> String {
+    String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16))
+  }
 }
 
 /// Why a mount could not be made or served.
@@ -91,7 +98,8 @@ public enum Daemon {
     let services = Services(
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
-      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient))
+      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
+      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
@@ -112,7 +120,7 @@ public enum Daemon {
         if services.leases.waitForFirst() { _ = ControlHandler(services: services).endMount() }
       }
     }
-    log.write("mounted", [("directory", "\(configuration.directory)")])
+    log.write("mounted", [("directory", "\(configuration.directory)"), ("cache", "\(store.directory)")])
     ready(recovery)
     overlay.serve()
     for run in runs.inFlight { run.captures?.waitUntilOver() }

@@ -17,7 +17,11 @@ struct MountState {
     self.configuration = configuration
     let store: Store
     do throws(StoreError) {
-      store = try Store.open(at: configuration.storeDirectory, options: configuration.storeOptions)
+      var options = configuration.storeOptions
+      if configuration.durability == .full { options.durability = .full }
+      store = try Store.open(at: configuration.storeDirectory, options: options)
+      // What was put while nobody asked for this may be placed too.
+      if configuration.durability == .full { try store.synchronize() }
     } catch { throw .store(error) }
     do throws(DaemonError) {
       do throws(StoreError) { directory = try store.mountsDirectory(configuration.mountID) } catch {
@@ -32,8 +36,16 @@ struct MountState {
       throw error
     }
     self.store = store
-    log = DaemonLog(
-      try? FileDescriptor.open(directory.appending("log"), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+    let log = DaemonLog(in: directory, limit: configuration.logLimit, mount: configuration.directory)
+    self.log = log
+    store.onAutomaticEviction { report in
+      log.write(
+        "evicted",
+        [
+          ("runs", "\(report.runs.count)"), ("freed_bytes", "\(report.freedBytes)"),
+          ("stored_bytes", "\(report.storedBytes)"),
+        ])
+    }
     blobs = PlacedBlobs(store: store, owner: configuration.mountID, log: log)
   }
 

@@ -57,8 +57,15 @@ public enum Launcher {
 
   /// What the command gets of this process's environment.
   static func environment(for invocation: Invocation) -> [[UInt8]] {
-    var environment = ProcessArguments.environment
-    if let names = invocation.options.environmentOnly {
+    environment(ProcessArguments.environment, with: invocation.options.environmentOnly, for: invocation)
+  }
+
+  /// The variables of these names alone, nil for all, and what a link to acache needs.
+  static func environment(
+    _ environment: [[UInt8]], with names: [FilePath]?, for invocation: Invocation
+  ) -> [[UInt8]] {
+    var environment = environment
+    if let names {
       let wanted = Set(names.map(\.bytes))
       environment = environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
     }

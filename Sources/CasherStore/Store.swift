@@ -14,6 +14,7 @@ public final class Store: Sendable {
   let worker = Worker()
   /// The last eviction that began by itself, and when (CLOCK_MONOTONIC).
   let automatic = Monitor<(report: EvictionReport, time: Int64)?>(nil)
+  private let evictionObserver = Monitor<(@Sendable (EvictionReport) -> Void)?>(nil)
   /// Blobs that a thread is inflating; others that want the same wait for it.
   let inflating = Monitor<Set<Digest>>([])
 
@@ -34,6 +35,15 @@ public final class Store: Sendable {
     self.options = options
     directory = layout.directory
   }
+
+  /// Has `observer` told of each eviction that begins by itself.
+  public func onAutomaticEviction(_ observer: @escaping @Sendable (EvictionReport) -> Void) {
+    evictionObserver.withLock { $0 = observer }
+  }
+
+  func tellObserver(of report: EvictionReport) { evictionObserver.withLock { $0 }?(report) }
+  /// SQL statements that this process has run on all of its stores.
+  public static var statementsRun: Int { StatementCount.present }
 
   /// Where one mount keeps its socket, journal and log; made when it is not there. `id` is a name without slashes.
   public func mountsDirectory(_ id: String) throws(StoreError) -> FilePath {

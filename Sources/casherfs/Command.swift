@@ -45,7 +45,7 @@ struct Command: Sendable {
     .mount, .unmount, .freeze, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove,
     .invalidate,
     .clear, .evict, .export, .import,
-    .verify, .explain, .config,
+    .verify, .explain, .config, .doctor, .completions,
   ]
 }
 

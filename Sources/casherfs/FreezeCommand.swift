@@ -33,7 +33,7 @@ private func freezeDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode
     // Its mount goes too, and what it had placed is written from here.
     try DeadMount.detach(directory)
   }
-  return try freezeUnmounted(directory, try StoreAccess(arguments), forgets: forgets).report(directory)
+  return try freezeUnmounted(directory, try StoreAccess(arguments, for: directory), forgets: forgets).report(directory)
 }
 
 private func askToFreeze(_ directory: FilePath, forgets: Bool) throws(Errno) -> DaemonAnswer {
@@ -66,7 +66,7 @@ struct FreezeOutcome {
   init(_ report: FreezeReport) {
     files = report.files
     bytes = report.bytes
-    failures = report.failures.map { "\($0.path): \($0.reason)" }
+    failures = (report.failures + report.lost).map { "\($0.path): \($0.reason)" }
   }
 
   /// From a daemon's lines.

@@ -21,8 +21,9 @@ extension Command {
 
 private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode {
   let directory = try target(arguments)
-  let configuration = try MountConfiguration(arguments, directory: directory)
-  let store = try StoreAccess(arguments)
+  let store = try StoreAccess(arguments, for: directory)
+  let configuration = try MountConfiguration(arguments, directory: directory, store)
+  for warning in store.configuration.warnings { Console.complain("\(warning).") }
   try checkFuse()
   let standsInside = ((try? FilePath.currentDirectory())?.isWithin(directory)) ?? false
   if configuration.foreground { return try MountServer.serveInForeground(configuration, store) }

@@ -10,11 +10,14 @@ struct MountConfiguration: Sendable {
   var debug: Bool
   var options: MountOptions
 
-  init(_ arguments: Arguments, directory: FilePath) throws(Failure) {
+  /// `store`: the cache, with what the configuration files say.
+  init(_ arguments: Arguments, directory: FilePath, _ store: StoreAccess) throws(Failure) {
     self.directory = directory
     debug = arguments.has("--debug")
     foreground = debug || arguments.has("--foreground")
     options = MountOptions()
+    if case .number(let timeout) = store.configuration.value(of: "mount_timeout")?.value { options.timeout = timeout }
+    options.durability = store.durability
     for list in arguments.all("--options") { try options.add(list) }
   }
 
@@ -50,7 +53,10 @@ struct MountOptions: Sendable {
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
   private static let ignored: Set<String> = [
-    "rw", "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "exec", "suid", "nosuid", "dev", "nodev",
+    "rw", "group", "strictatime", "lazytime", "nolazytime", "silent", "loud", "mand", "nomand", "iversion",
+    "noiversion",
+    "allow_other", "default_permissions", "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "exec",
+    "suid", "nosuid", "dev", "nodev",
     "async", "sync", "atime", "noatime", "relatime", "diratime", "nodiratime", "nofail", "_netdev",
   ]
 
@@ -82,7 +88,8 @@ struct MountOptions: Sendable {
     case ("no_passthrough", nil): passthrough = false
     case ("transient", nil): isTransient = true
     default:
-      guard value == nil && MountOptions.ignored.contains(name) || name.hasPrefix("x-") else {
+      let isForOthers = name.hasPrefix("x-") || name.hasPrefix("X-") || name == "comment" || name == "user"
+      guard value == nil && MountOptions.ignored.contains(name) || isForOthers else {
         throw Failure(.usage, "'\(name)' is not a mount option; 'casherfs mount --help' lists them.")
       }
     }

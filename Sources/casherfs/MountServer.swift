@@ -15,8 +15,8 @@ enum MountServer {
     do throws(Failure) {
       let parsed = try Arguments(arguments, for: .mount)
       guard let directory = parsed.operands.first else { throw Failure(.usage, "DIR is missing.") }
-      let configuration = try MountConfiguration(parsed, directory: directory)
-      let store = try StoreAccess(parsed)
+      let store = try StoreAccess(parsed, for: directory)
+      let configuration = try MountConfiguration(parsed, directory: directory, store)
       // No directory but the mounted one is kept in use, and the terminal only until the mount works.
       try? FilePath("/").makeCurrentDirectory()
       let report = try serve(configuration, store) { log, recovery in
@@ -25,7 +25,7 @@ enum MountServer {
         try? reportDescriptor.writeAll(MountReport.ready(MountReport.lines(recovery)).encoded)
         reportDescriptor.close()
       }
-      return (report.failures.isEmpty ? ExitCode.success : .failure).rawValue
+      return (report.isComplete ? ExitCode.success : .failure).rawValue
     } catch {
       try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
       return error.code.rawValue
@@ -54,7 +54,8 @@ enum MountServer {
     daemon.trace = configuration.debug
     daemon.durability = configuration.options.durability
     daemon.isTransient = configuration.options.isTransient
-    let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
+    daemon.logLimit = try store.logLimit()
+    let log = DaemonLog.path(in: store.mountDirectory(daemon.mountID))
     do throws(DaemonError) {
       return try Daemon.run(daemon) { recovery in
         let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
