@@ -96,6 +96,10 @@ void casher_signals_restore(void) {
 
 int casher_signals_interrupted(void) { return interruption != 0; }
 
+void casher_signals_repeat(void) {
+  if (interruption) raise(interruption);
+}
+
 int casher_has_ended(pid_t child) {
   siginfo_t info = {.si_pid = 0};
   if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0) return errno == ECHILD;

@@ -94,6 +94,7 @@ struct CommandStart {
   ) -> [Uncacheable] {
     // While there is no command, a signal is this process's own, which may have long to wait for the daemon.
     CommandSignals.restore()
+    CommandSignals.repeatInterruption()
     defer { CommandSignals.hold() }
     switch outcome {
     case .noView(let error):

@@ -13,7 +13,7 @@ final class StreamRelay {
   private(set) var isOpen = true
   /// Bytes that have been written on.
   private(set) var passed: UInt64 = 0
-  /// What wakes from the wait for a target that takes nothing, and what is done then: false when nobody waits for what
+  /// What wakes from the wait for a target that takes nothing, and what is asked then: false when nobody waits for what
   /// is written any more.
   var interruption: (wake: FileDescriptor, goesOn: () -> Bool)?
 
@@ -93,10 +93,12 @@ final class StreamRelay {
     var rest = bytes
     while !rest.isEmpty {
       var items = [PollItem.writing(target)]
-      if let interruption { items.append(.reading(interruption.wake)) }
-      try PollItem.wait(&items)
-      if items.count > 1, items[1].isReady, interruption?.goesOn() == false { throw .interrupted }
-      guard items[0].isReady else { continue }
+      if try PollItem.wait(&items, timeout: 0) == 0 {
+        if interruption?.goesOn() == false { throw .interrupted }
+        if let interruption { items.append(.reading(interruption.wake)) }
+        try PollItem.wait(&items)
+        guard items[0].isReady else { continue }
+      }
       // A pipe that is ready has room for so much, and the write does not wait (pipe(7), PIPE_BUF).
       let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFile ? rest.count : 4096))
       do throws(Errno) {

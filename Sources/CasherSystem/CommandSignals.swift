@@ -13,6 +13,9 @@ public enum CommandSignals {
   /// Whether SIGHUP, SIGINT, SIGQUIT or SIGTERM has come while a command ran: the user, or who acts for him, wants an end.
   public static var wasInterrupted: Bool { casher_signals_interrupted() != 0 }
 
+  /// A signal that made `wasInterrupted` true comes once more, after `restore`: what it was passed on to is gone.
+  public static func repeatInterruption() { casher_signals_repeat() }
+
   /// Whether a child has ended; its status stays to be waited for. The corresponding C function is `waitid`.
   public static func hasEnded(_ child: Int32) -> Bool { casher_has_ended(child) != 0 }
 

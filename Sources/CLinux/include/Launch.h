@@ -68,6 +68,8 @@ void casher_signals_ignore(void);
 void casher_signals_restore(void);
 // Whether a signal that ends programs has come since the command ran.
 int casher_signals_interrupted(void);
+// Sends this process such a signal again, after `casher_signals_restore`.
+void casher_signals_repeat(void);
 // Whether a child has ended, without taking its status from whoever waits for it.
 int casher_has_ended(pid_t child);
 // Ends the process by SIGPIPE as a writer without a reader ends; returns when the signal was ignored all along.
