@@ -18,8 +18,12 @@ public struct FreezeReport: Sendable {
   /// Files that were placed, and are ordinary now.
   public var files = 0
   public var bytes: Int64 = 0
-  /// Paths, relative to the mount's root, of what is still only in the cache or lost, with the reason.
+  /// Paths, relative to the mount's root, of what is still only in the cache, with the reason.
   public var failures: [(path: FilePath, reason: String)] = []
+  /// What could not be had when the journal of a killed daemon was read.
+  public var lost: [(path: FilePath, reason: String)] = []
+
+  public var isComplete: Bool { failures.isEmpty && lost.isEmpty }
 }
 
 /// Makes every placed file an ordinary one.
@@ -42,14 +46,20 @@ struct Freezing: Sendable {
       }
       try? overlay.synchronizeJournal()
     }
-    failures += overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
     report.failures = failures
+    report.lost = overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
     report.files = max(0, files - overlay.placements.count)
     report.bytes = max(0, bytes - overlay.placements.bytes)
-    if files > 0 || !failures.isEmpty {
+    if files > 0 || !report.isComplete {
       log.write(
-        "freeze", [("files", "\(report.files)"), ("bytes", "\(report.bytes)"), ("failed", "\(failures.count)")])
-      for (path, reason) in failures { log.write("not-frozen", [("path", "\(path)"), ("reason", reason)]) }
+        "freeze",
+        [
+          ("files", "\(report.files)"), ("bytes", "\(report.bytes)"),
+          ("failed", "\(failures.count + report.lost.count)"),
+        ])
+      for (path, reason) in failures + report.lost {
+        log.write("not-frozen", [("path", "\(path)"), ("reason", reason)])
+      }
     }
     return report
   }
@@ -62,6 +72,9 @@ extension Daemon {
     let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: MountState.journal(in: mounts))
     return (status ?? nil).map { $0.size > 0 } ?? false
   }
+
+  /// The journal of the mount that a socket belongs to.
+  public static func journal(beside socket: FilePath) -> FilePath { MountState.journal(in: socket.parent) }
 
   /// Makes ordinary files of what was placed when the daemon of a directory, which is not mounted now, was killed.
   /// `givingUp`: what cannot be had is to be forgotten.

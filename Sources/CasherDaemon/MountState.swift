@@ -17,7 +17,11 @@ struct MountState {
     self.configuration = configuration
     let store: Store
     do throws(StoreError) {
-      store = try Store.open(at: configuration.storeDirectory, options: configuration.storeOptions)
+      var options = configuration.storeOptions
+      if configuration.durability == .full { options.durability = .full }
+      store = try Store.open(at: configuration.storeDirectory, options: options)
+      // What was put while nobody asked for this may be placed too.
+      if configuration.durability == .full { try store.synchronize() }
     } catch { throw .store(error) }
     do throws(DaemonError) {
       do throws(StoreError) { directory = try store.mountsDirectory(configuration.mountID) } catch {

@@ -44,6 +44,15 @@ final class PlacedBlobs: BlobSource {
 
   func has(_ blob: Digest) -> Bool { (try? store.hasBlob(blob)) ?? false }
 
+  /// A write after this moves the modification time, unless the file has come to be within the same tick of the clock.
+  func didWrite(_ blob: Digest, as status: FileStatus) {
+    guard status.links == 1, Clock.now() - status.modified > PlacedBlobs.granularity else { return }
+    store.rememberDigest(blob, of: status)
+  }
+
+  /// Nanoseconds by which kernels move a file's times at least every so often (see `FileDigester`).
+  private static let granularity: Int64 = 20_000_000
+
   func didRelease(run: Digest) { ended.update { _ = $0.runs.insert(run) } }
 
   // MARK: pins

@@ -14,14 +14,11 @@ struct Server: Sendable {
     while true {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
-        // Out of descriptors or memory for the moment; anything else ends the service.
-        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM
-          || error.rawValue == ECONNABORTED
-        {
-          sched_yield()
-          continue
-        }
-        return
+        // Out of descriptors or memory for the moment, or a caller that has gone already; without the socket there is
+        // nothing more to serve.
+        if [EBADF, EINVAL, ENOTSOCK].contains(error.rawValue) { return }
+        sched_yield()
+        continue
       }
       let services = services
       do throws(Errno) {
@@ -85,7 +82,7 @@ struct ControlHandler {
     case "freeze", "freeze-giving-up":
       if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
       let report = freeze()
-      return .answer(lines: lines(report), status: report.failures.isEmpty ? 0 : 1)
+      return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
@@ -95,7 +92,7 @@ struct ControlHandler {
         if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
         if services.overlay.unmount() {
           waitForCaptures()
-          return .answer(lines: [], status: 0)
+          return .answer(lines: lines(report), status: 0)
         }
       }
       let running = services.runs.inFlight.filter { $0.captures == nil }.map { CommandText.make($0.command) }
@@ -114,7 +111,8 @@ struct ControlHandler {
 
   /// `files=N`, `bytes=N`, then a line for each path that is not an ordinary file.
   private func lines(_ report: FreezeReport) -> [String] {
-    ["files=\(report.files)", "bytes=\(report.bytes)"] + report.failures.map { "failed=\($0.path): \($0.reason)" }
+    ["files=\(report.files)", "bytes=\(report.bytes)"]
+      + (report.failures + report.lost).map { "failed=\($0.path): \($0.reason)" }
   }
 
   /// Until what runs have left so far is in the store.

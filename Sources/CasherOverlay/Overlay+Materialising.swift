@@ -18,7 +18,10 @@ extension Overlay {
   }
 
   /// Returns when the file of this number is no longer placed: it is in lower, or its name is gone.
-  public func materialise(_ number: UInt64, keepingContent: Bool = true) throws(Errno) {
+  /// `isSettled`: nobody is about to change it.
+  public func materialise(
+    _ number: UInt64, keepingContent: Bool = true, isSettled: Bool = false
+  ) throws(Errno) {
     guard placements.file(number) != nil else { return }
     _ = placements.materialising.wait { $0.insert(number).inserted ? true : nil }
     defer { placements.materialising.update { _ = $0.remove(number) } }
@@ -34,6 +37,9 @@ extension Overlay {
               return false
             }
             try publish(made, number, name, directory, descriptor)
+            if isSettled, let status = try? made.descriptor.status() {
+              placements.blobs?.didWrite(file.blob, as: status)
+            }
             return true
           }
         } catch {
@@ -144,7 +150,7 @@ extension Overlay {
     var failures: [Unmaterialised] = []
     for directory in placements.directories {
       for (name, file) in placements.files(in: directory.directoryKey).sorted(by: { $0.key < $1.key }) {
-        do throws(Errno) { try materialise(file.number) } catch {
+        do throws(Errno) { try materialise(file.number, isSettled: true) } catch {
           failures.append(Unmaterialised(path: table.path(of: directory).appending(name), cause: error))
         }
       }

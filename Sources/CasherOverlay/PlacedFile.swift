@@ -9,6 +9,9 @@ public protocol BlobSource: Sendable {
   /// Whether the blob is there, as far as looking at it tells.
   func has(_ blob: Digest) -> Bool
 
+  /// A file of lower that nobody was about to change holds the blob's content; its status as lower tells it.
+  func didWrite(_ blob: Digest, as status: FileStatus)
+
   /// Nothing of this run is placed any more; its blobs need not be kept for the mount's sake.
   func didRelease(run: Digest)
 }

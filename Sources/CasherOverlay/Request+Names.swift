@@ -129,10 +129,10 @@ extension Request {
     let recorder = changeRecorder
     recorder?.willRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
     try directory.inode.withDescriptor { descriptor throws(Errno) in
-      let found = try? descriptor.statusAndBirth(of: name)
       var concerned = [directory.inode.directoryKey]
-      if isDirectory, let found { concerned.append(DirectoryKey(found)) }
+      if isDirectory, let found = try? descriptor.statusAndBirth(of: name) { concerned.append(DirectoryKey(found)) }
       try overlay.placements.names.with(all: concerned) { () throws(Errno) in
+        let found = try? descriptor.statusAndBirth(of: name)
         if try removePlaced(name, in: directory, descriptor, isDirectory: isDirectory) { return }
         if isDirectory, let found, overlay.placements.hasFiles(in: DirectoryKey(found)) { throw .directoryNotEmpty }
         let removed = found.flatMap { overlay.hold($0) }

@@ -66,7 +66,7 @@ struct FreezeOutcome {
   init(_ report: FreezeReport) {
     files = report.files
     bytes = report.bytes
-    failures = report.failures.map { "\($0.path): \($0.reason)" }
+    failures = (report.failures + report.lost).map { "\($0.path): \($0.reason)" }
   }
 
   /// From a daemon's lines.

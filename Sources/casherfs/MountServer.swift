@@ -25,7 +25,7 @@ enum MountServer {
         try? reportDescriptor.writeAll(MountReport.ready(MountReport.lines(recovery)).encoded)
         reportDescriptor.close()
       }
-      return (report.failures.isEmpty ? ExitCode.success : .failure).rawValue
+      return (report.isComplete ? ExitCode.success : .failure).rawValue
     } catch {
       try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
       return error.code.rawValue

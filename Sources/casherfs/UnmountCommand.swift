@@ -1,3 +1,4 @@
+import CasherDaemon
 import CasherSystem
 import Glibc
 
@@ -26,6 +27,8 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     return .success
   }
   var unwritten: FreezeOutcome?
+  var outcome = FreezeOutcome()
+  var isComplete = true
   do throws(Errno) {
     let socket = try DaemonConnection.socket(servingDirectory: directory)
     let watched = try DaemonConnection.watch(socket)
@@ -37,7 +40,13 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     } else {
       guard answer.status == 0 else { throw Errno(rawValue: EBUSY) }
     }
-    if unwritten == nil { DaemonConnection.waitForEnd(watched) }
+    if unwritten == nil {
+      outcome = FreezeOutcome(answer)
+      DaemonConnection.waitForEnd(watched)
+      // What came to be placed between the freeze and the unmount is written by the daemon as it ends.
+      let journal = Daemon.journal(beside: socket)
+      isComplete = (try FileDescriptor.workingDirectory.statusIfPresent(of: journal)).map { $0.size == 0 } ?? true
+    }
   } catch {
     if error == .notPermitted || error == .accessDenied {
       throw Failure(.failure, "\(directory) was mounted by another user; only that user and root can unmount it.")
@@ -57,7 +66,13 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
       .failure,
       "\(directory) stays mounted, because these files are only in the cache: make room, or mend what else is wrong.")
   }
-  return .success
+  outcome.complain()
+  if !isComplete, outcome.failures.isEmpty {
+    throw Failure(
+      .failure,
+      "\(directory) is unmounted, and some files are only in the cache; 'casherfs freeze \(directory)' names them.")
+  }
+  return isComplete && outcome.failures.isEmpty ? .success : .failure
 }
 
 private func busy(_ directory: FilePath) -> Failure {

@@ -22,6 +22,7 @@ final class DirectoryBlobs: BlobSource {
   }
 
   func has(_ blob: Digest) -> Bool { access(path(blob), R_OK) == 0 }
+  func didWrite(_ blob: Digest, as status: FileStatus) {}
   func didRelease(run: Digest) {}
 }
 
