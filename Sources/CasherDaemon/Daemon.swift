@@ -116,7 +116,9 @@ public enum Daemon {
       throw .socket(socket, error)
     }
     if configuration.isTransient {
-      try? SystemThread.start { if services.leases.waitForFirst() { Leases.end(overlay) } }
+      try? SystemThread.start {
+        if services.leases.waitForFirst() { _ = ControlHandler(services: services).endMount() }
+      }
     }
     log.write("mounted", [("directory", "\(configuration.directory)"), ("cache", "\(store.directory)")])
     ready(recovery)

@@ -45,16 +45,21 @@ final class Leases: Sendable {
   }
 }
 
-extension Leases {
-  /// Takes the mount away; whoever stands in it keeps what he has.
-  static func end(_ overlay: Overlay) {
-    _ = overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000)
+extension ControlHandler {
+  /// Takes a mount that nobody needs any more away; whoever stands in it keeps what he has. False when that is not
+  /// possible without losing sight of files: the mount stays.
+  func endMount() -> Bool {
+    _ = services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000)
+    guard freeze().failures.isEmpty else { return false }
     for _ in 0..<25 {
-      if overlay.unmount() { return }
+      if services.overlay.unmount() {
+        waitForCaptures()
+        return true
+      }
       var pause = timespec(tv_sec: 0, tv_nsec: 20_000_000)
       nanosleep(&pause, nil)
     }
-    overlay.unmount(lazily: true)
+    return services.overlay.unmount(lazily: true)
   }
 }
 
@@ -65,8 +70,7 @@ extension Server {
     guard services.leases.take() else { return }
     connection.send(.answer(lines: [], status: 0))
     if let (_, descriptors) = connection.receive() { for descriptor in descriptors { descriptor.close() } }
-    guard services.leases.giveBack() else { return }
-    Leases.end(services.overlay)
+    guard services.leases.giveBack(), ControlHandler(services: services).endMount() else { return }
     while let (_, descriptors) = connection.receive() { for descriptor in descriptors { descriptor.close() } }
   }
 }

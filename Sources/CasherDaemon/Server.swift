@@ -105,7 +105,7 @@ struct ControlHandler {
     }
   }
 
-  private func freeze() -> FreezeReport {
+  func freeze() -> FreezeReport {
     Freezing(overlay: services.overlay, durability: services.configuration.durability, log: services.log).run()
   }
 
@@ -116,7 +116,7 @@ struct ControlHandler {
   }
 
   /// Until what runs have left so far is in the store.
-  private func waitForCaptures() { for run in services.runs.inFlight { run.captures?.waitUntilOver() } }
+  func waitForCaptures() { for run in services.runs.inFlight { run.captures?.waitUntilOver() } }
 
   private func status() -> [String] {
     let overlay = services.overlay
@@ -131,6 +131,7 @@ struct ControlHandler {
       "attribution=\(services.attribution.description)",
       "runs=\(running.count)",
       "capturing=\(ended.count)",
+      "sql_statements=\(Store.statementsRun)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
     for run in running { lines.append("running=\(CommandText.make(run.command))") }

@@ -1,5 +1,6 @@
 import CSQLite
 import CasherSystem
+import Synchronization
 
 /// A value bound to a statement.
 enum SQLValue {
@@ -11,6 +12,15 @@ enum SQLValue {
 
   static func optional(_ value: Int64?) -> SQLValue { value.map { .integer($0) } ?? .null }
   static func optional(_ value: Digest?) -> SQLValue { value.map { .digest($0) } ?? .null }
+}
+
+/// How many statements this process has run on its databases, those that triggers run not counted. A hit takes few,
+/// and scripts/bench/counts sees to it that it stays so.
+enum StatementCount {
+  private static let value = Atomic<Int>(0)
+
+  static func add() { value.add(1, ordering: .relaxed) }
+  static var present: Int { value.load(ordering: .relaxed) }
 }
 
 /// The present row of a statement; valid until the next step.
@@ -187,6 +197,7 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
   }
 
   private func step(_ statement: OpaquePointer, _ each: (Row) throws(StoreError) -> Bool) throws(StoreError) {
+    StatementCount.add()
     while true {
       switch sqlite3_step(statement) {
       case SQLITE_ROW: if !(try each(Row(statement: statement))) { return }

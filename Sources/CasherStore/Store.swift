@@ -42,6 +42,8 @@ public final class Store: Sendable {
   }
 
   func tellObserver(of report: EvictionReport) { evictionObserver.withLock { $0 }?(report) }
+  /// SQL statements that this process has run on all of its stores.
+  public static var statementsRun: Int { StatementCount.present }
 
   /// Where one mount keeps its socket, journal and log; made when it is not there. `id` is a name without slashes.
   public func mountsDirectory(_ id: String) throws(StoreError) -> FilePath {
