@@ -95,8 +95,11 @@ final class StreamRelay {
       var items = [PollItem.writing(target)]
       if let interruption { items.append(.reading(interruption.wake)) }
       try PollItem.wait(&items)
-      if items.count > 1, items[1].isReady, interruption?.goesOn() == false { throw .interrupted }
-      guard items[0].isReady else { continue }
+      // What there is room for is written whatever has come: the last words of a command that a signal ended, too.
+      guard items[0].isReady else {
+        if items.count > 1, items[1].isReady, interruption?.goesOn() == false { throw .interrupted }
+        continue
+      }
       // A pipe that is ready has room for so much, and the write does not wait (pipe(7), PIPE_BUF).
       let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFile ? rest.count : 4096))
       do throws(Errno) {
