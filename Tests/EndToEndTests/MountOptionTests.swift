@@ -54,8 +54,7 @@ struct MountOptionTests {
     let outcome = try place.shell(
       """
       acache --mount . -- sh -c 'echo > ../ready; exec sleep 100' & read x < ../ready; kill -KILL $!; wait 2>/dev/null
-      timeout 20 sh -c 'while grep -q "casherfs.*'"${PWD##*/}"'" /proc/mounts && casherfs status . >/dev/null 2>&1
-        do sleep 0.05; done'; echo $?
+      timeout 20 sh -c 'while findmnt --mountpoint "$PWD" >/dev/null; do sleep 0.05; done'; echo $?
       """)
     #expect(outcome.output.hasSuffix("0\n"))
     #expect(try !isMounted(place))
