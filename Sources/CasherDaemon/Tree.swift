@@ -45,13 +45,10 @@ struct Tree: Sendable {
   /// As `status(of:)`, following symlinks; nil for a dangling one too.
   func targetStatus(of path: FilePath) throws(Errno) -> FileStatus? {
     try with(path) { base, rest throws(Errno) in
-      let opened: FileDescriptor
-      do throws(Errno) { opened = try base.open(rest, Int32(CASHER_O_PATH)) } catch {
+      do throws(Errno) { return try base.statusFollowing(rest) } catch {
         if error == .noSuchFile || error == .notDirectory { return nil }
         throw error
       }
-      defer { opened.close() }
-      return try opened.status()
     }
   }
 
