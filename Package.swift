@@ -19,16 +19,23 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(
       name: "casherfs",
-      dependencies: ["CasherLauncher", "CasherDaemon", "CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
+      dependencies: [
+        "CasherLauncher", "CasherDaemon", "CasherOverlay", "CasherConfiguration", "CasherTracer", "CasherRecord",
+        "CasherStore", "CasherSystem",
+      ],
       swiftSettings: swiftSettings),
     .target(
       name: "CasherLauncher", dependencies: ["CasherTracer", "CasherRecord", "CasherSystem"],
       swiftSettings: swiftSettings),
     .target(
-      name: "CasherDaemon", dependencies: ["CasherOverlay", "CasherRecord", "CasherStore", "CasherSystem"],
+      name: "CasherDaemon",
+      dependencies: ["CasherOverlay", "CasherConfiguration", "CasherRecord", "CasherStore", "CasherSystem"],
       swiftSettings: swiftSettings),
     .target(name: "CasherOverlay", dependencies: ["CasherSystem", "CFuse"], swiftSettings: swiftSettings),
     .target(name: "CasherTracer", dependencies: ["CasherRecord", "CasherSystem"], swiftSettings: swiftSettings),
+    .target(
+      name: "CasherConfiguration", dependencies: ["CasherRecord", "CasherSystem", "CYaml"], swiftSettings: swiftSettings
+    ),
     .target(name: "CasherRecord", dependencies: ["CasherSystem"], swiftSettings: swiftSettings),
     .target(
       name: "CasherStore", dependencies: ["CasherSystem", "CSQLite", "CZstd", "CCrypto"], swiftSettings: swiftSettings),
@@ -37,8 +44,11 @@ let package = Package(
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .target(name: "CLinux"),
     .testTarget(name: "CasherSystemTests", dependencies: ["CasherSystem"]),
+    .testTarget(
+      name: "CasherConfigurationTests", dependencies: ["CasherConfiguration", "CasherRecord", "CasherSystem"]),
     .testTarget(name: "CasherRecordTests", dependencies: ["CasherRecord"]),
     .executableTarget(
       name: "StoreTestHelper", dependencies: ["CasherStore", "CasherSystem"], path: "Tests/StoreTestHelper"),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ static struct sigaction found_child;
 static volatile sig_atomic_t command;
 static volatile sig_atomic_t interruption;
 static int holding;
+static int watches_windows;
 
 static int ends_programs(int signal) {
   return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
@@ -73,6 +75,7 @@ void casher_signals_forward(pid_t child) {
   }
   sigset_t mask = found_mask;
   sigaddset(&mask, SIGCHLD);
+  if (watches_windows) sigaddset(&mask, SIGWINCH);
   sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
@@ -108,9 +111,26 @@ void casher_die_of_sigpipe(void) {
   raise(SIGPIPE);
 }
 
-int casher_child_signal(void) {
+int casher_child_signal(int windows) {
+  watches_windows = windows;
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
+  if (windows) sigaddset(&set, SIGWINCH);
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int casher_tells_window(const void *bytes, size_t size) {
+  struct signalfd_siginfo info;
+  for (size_t at = 0; at + sizeof info <= size; at += sizeof info) {
+    memcpy(&info, (const char *)bytes + at, sizeof info);
+    if (info.ssi_signo == SIGWINCH) return 1;
+  }
+  return 0;
+}
+
+void casher_signal_foreground(int terminal, int signal) {
+  kill(0, signal);
+  pid_t group = tcgetpgrp(terminal);
+  if (group > 0 && group != getpgrp()) kill(-group, signal);
 }

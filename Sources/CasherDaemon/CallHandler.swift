@@ -10,6 +10,7 @@ import Synchronization
 struct Services: Sendable {
   let overlay: Overlay
   let store: Store
+  let blobs: PlacedBlobs
   let runs: RunTable
   let flights: SingleFlight
   let digester: FileDigester
@@ -22,6 +23,7 @@ struct Services: Sendable {
   let mountDevice: UInt64?
   let log: DaemonLog
   let leases: Leases
+  let callConfiguration: CallConfiguration
   let attribution = Attribution()
   let events = EventFeed()
 }
@@ -73,6 +75,7 @@ struct CallHandler {
   }
 
   func handle() {
+    services.log.write("lookup", [("command", CommandText.make(request.arguments))])
     do throws(LookupFailure) {
       if request.options.dryRun {
         connection.send(try explanation())
@@ -176,17 +179,19 @@ struct CallHandler {
       }
     } catch {
       trace.met(.contentLost)
-      services.log.write("miss", [("run", run.id.hexadecimal), ("reason", "\(error)")])
+      services.log.write("unusable", [("run", String(run.id.hexadecimal.prefix(12))), ("reason", "\(error)")])
       return false
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      runs: services.runs)
+      blobs: services.blobs, runs: services.runs)
     do throws(Placer.Failure) {
-      try placer.place(record, request.options.restore, for: caller, within: parent)
+      try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
     } catch {
       trace.met(.notPlaced)
-      services.log.write("miss", [("run", run.id.hexadecimal), ("path", "\(error.path)"), ("reason", error.cause)])
+      services.log.write(
+        "unusable",
+        [("run", String(run.id.hexadecimal.prefix(12))), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
     services.overlay.flushNotifications()
@@ -195,7 +200,12 @@ struct CallHandler {
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
     note(.hit, run.id, duration: took, saved: max(0, record.duration - took))
-    services.log.write("hit", [("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)")])
+    services.log.write(
+      "hit",
+      [
+        ("run", String(run.id.hexadecimal.prefix(12))), ("took_us", "\(took / 1000)"),
+        ("saved_us", "\(max(0, record.duration - took) / 1000)"), ("command", CommandText.make(request.arguments)),
+      ])
     connection.send(
       .hit(
         HitReply(
@@ -251,18 +261,31 @@ struct CallHandler {
     if let parent { declared.note(in: parent) }
     // Before the command begins to change what the values are of.
     if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
-    let reply = RunReply(
+    var reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
       outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
+    reply.reason = check == nil ? trace.reason.sentence : "--check was given"
+    reply.environmentOnly = request.options.environmentOnly
+    reply.timeLimit = request.options.timeLimit
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
+    services.log.write(
+      "miss",
+      [
+        ("reason", check == nil ? trace.reason.rawValue : "check"), ("command", CommandText.make(request.arguments)),
+      ])
     services.log.write(
       "run", [("run", String(id.hexadecimal.prefix(12))), ("command", CommandText.make(request.arguments))])
     guard let (report, process) = follow(run) else { return }
     run.expire(at: request.options.timeToLive.map { CallHandler.time(in: $0) })
+    services.log.write("capture", [("run", String(id.hexadecimal.prefix(12)))])
     let finish = RunFinish(
       services: services, request: request, caller: caller, run: run, view: view, weakKeys: weakKeys, spool: spool,
-      input: input, declared: declared, process: process)
+      input: input, declared: declared, process: process
+    ) {
+      services.log.write("store", [("run", String(id.hexadecimal.prefix(12)))])
+      if request.options.verbose { connection.send(.phase("store")) }
+    }
     if let check {
       let (lines, status) = finish.compare(report, with: check)
       overlay.flushNotifications()

@@ -18,8 +18,11 @@ public struct DaemonConfiguration: Sendable {
   public var threads: Int?
   /// A line for each request, to stderr.
   public var trace: Bool
+  public var durability = Durability.normal
   /// The mount ends when none of those who have asked for it uses it any more.
   public var isTransient: Bool
+  /// Bytes that the mount's log grows to before it is begun anew.
+  public var logLimit: Int64
 
   public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
     self.directory = directory
@@ -30,10 +33,15 @@ public struct DaemonConfiguration: Sendable {
     threads = nil
     trace = false
     isTransient = false
+    logLimit = DaemonLog.standardLimit
   }
 
   /// The name of the mount's directory in the store: of 16 hexadecimal digits, the same for the same directory.
-  public var mountID: String { String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16)) }
+  public var mountID: String { DaemonConfiguration.mountID(of: directory) }
+
+  public static func mountID(of directory: FilePath) -> String {
+    String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16))
+  }
 }
 
 /// Why a mount could not be made or served.
@@ -43,6 +51,8 @@ public enum DaemonError: Error {
   /// The store's directory lies in the directory to mount: it would observe itself.
   case storeInsideMount(FilePath)
   case socket(FilePath, Errno)
+  /// The daemon of an earlier mount of the directory is still there, and may still be writing.
+  case stillServed(FilePath)
 }
 
 /// Serves one mount: its filesystem and its calls, until it is unmounted or told to stop.
@@ -51,40 +61,27 @@ public enum Daemon {
   ///
   /// To be called on the main thread before any other was started: SIGTERM, SIGINT and SIGHUP end the mount from then
   /// on, in whichever thread they arrive.
-  public static func run(_ configuration: DaemonConfiguration, ready: () -> Void) throws(DaemonError) {
+  public static func run(
+    _ configuration: DaemonConfiguration, ready: (Recovery) -> Void
+  ) throws(DaemonError) -> FreezeReport {
     if configuration.storeDirectory.isWithin(configuration.directory) {
       throw .storeInsideMount(configuration.storeDirectory)
     }
     Faults.armFromEnvironment()
     Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
     Signals.ignore(SIGPIPE)
-    let store: Store
-    let mountDirectory: FilePath
-    do throws(StoreError) {
-      store = try Store.open(at: configuration.storeDirectory, options: configuration.storeOptions)
-      mountDirectory = try store.mountsDirectory(configuration.mountID)
-    } catch { throw .store(error) }
-    defer {
-      try? store.flush()
-      store.close()
-    }
-    let log = DaemonLog(
-      try? FileDescriptor.open(mountDirectory.appending("log"), O_WRONLY | O_CREAT | O_APPEND, mode: 0o600))
+    let state = try MountState(configuration)
+    defer { state.close() }
+    let (store, mountDirectory, log) = (state.store, state.directory, state.log)
     let socket = mountDirectory.appending("socket")
     let runs = RunTable { directory in
       MountAnswer(
         socket: socket, mount: configuration.directory, directory: directory.path, view: directory.view.token
       ).encoded
     }
-    let overlay: Overlay
-    do throws(OverlayError) {
-      var overlayConfiguration = Overlay.Configuration(directory: configuration.directory)
-      overlayConfiguration.timeout = configuration.timeout
-      overlayConfiguration.wantsPassthrough = configuration.passthrough
-      overlayConfiguration.trace = configuration.trace
-      overlay = try Overlay(configuration: overlayConfiguration, recorder: runs)
-      try overlay.mount()
-    } catch { throw .overlay(error) }
+    let overlay = try state.makeOverlay(recorder: runs)
+    let recovery = state.recover(overlay)
+    do throws(OverlayError) { try overlay.mount() } catch { throw .overlay(error) }
     let listener: FileDescriptor
     do throws(Errno) {
       try? FileDescriptor.workingDirectory.remove(socket)
@@ -94,15 +91,19 @@ public enum Daemon {
       overlay.unmount()
       throw .socket(socket, error)
     }
-    let tree = Tree(root: overlay.rootDescriptor)
-    let digester = FileDigester(store: store) { key in (overlay.inode(for: key)?.writableHandles ?? 0) > 0 }
+    let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
+    let digester = FileDigester(store: store, placements: overlay.placements) { key in
+      (overlay.inode(for: key)?.writableHandles ?? 0) > 0
+    }
     let services = Services(
-      overlay: overlay, store: store, runs: runs, flights: SingleFlight(), digester: digester,
+      overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
-      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient))
+      mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
+      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
+      try state.blobs.startTidying(overlay)
       let watch = try MountTableWatch()
       let watcher = MountWatcher(overlay: overlay, directory: configuration.directory)
       try SystemThread.start { watcher.run(watch) }
@@ -117,12 +118,17 @@ public enum Daemon {
     if configuration.isTransient {
       try? SystemThread.start { if services.leases.waitForFirst() { Leases.end(overlay) } }
     }
-    log.write("mounted", [("directory", "\(configuration.directory)")])
-    ready()
+    log.write("mounted", [("directory", "\(configuration.directory)"), ("cache", "\(store.directory)")])
+    ready(recovery)
     overlay.serve()
     for run in runs.inFlight { run.captures?.waitUntilOver() }
     log.write("unmounted")
     try? FileDescriptor.workingDirectory.remove(socket)
+    state.blobs.close()
+    overlay.endPlacing()
+    let report = Freezing(overlay: overlay, durability: configuration.durability, log: log).run()
+    state.settle(overlay)
+    return report
   }
 }
 

@@ -34,6 +34,18 @@ public enum EnvironmentPolicy {
     return !noise.contains { matches(name, $0) }
   }
 
+  /// The names by which a call departs from the usual, in one piece for each way.
+  static func exceptions(_ options: CallOptions) -> [[UInt8]] {
+    if options.environmentOnly != nil { return [] }
+    func join(_ names: Set<FilePath>) -> [UInt8] { Array(names.sorted().map(\.bytes).joined(separator: [0])) }
+    let ignored = Set(options.environmentIgnored)
+    let added = Set(options.environmentAdded).subtracting(ignored)
+    return [
+      join(ignored.filter { name in !noise.contains { matches(name, $0) } }),
+      join(added.filter { name in noise.contains { matches(name, $0) } }),
+    ]
+  }
+
   private static func matches(_ name: FilePath, _ pattern: FilePath) -> Bool {
     guard pattern.bytes.last == UInt8(ascii: "*") else { return name == pattern }
     return name.bytes.starts(with: pattern.bytes.dropLast())

@@ -20,6 +20,11 @@ enum ExtendedAttributes {
     guard let status = try tree.status(of: path), status.type == .regular || status.type == .directory else {
       return []
     }
+    if let file = tree.placed(path) {
+      var encoder = ByteEncoder()
+      encoder.put(file.attributes.map { ExtendedAttribute(name: $0.name, value: $0.value) })
+      return encoder.bytes
+    }
     let descriptor = try tree.open(path)
     defer { descriptor.close() }
     var encoder = ByteEncoder()

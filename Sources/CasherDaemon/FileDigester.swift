@@ -5,6 +5,7 @@ import CasherSystem
 /// Digests of files, remembered while the files stay as they are.
 final class FileDigester: Sendable {
   private let store: Store
+  private let placements: Placements
   /// Whether anyone holds the inode open for writing through the mount: then its content may change and its times stay.
   private let isBeingWritten: @Sendable (InodeKey) -> Bool
 
@@ -12,8 +13,9 @@ final class FileDigester: Sendable {
   /// fine-grained timestamps move a file's times once a tick, which is at most 10 ms.
   private static let granularity: Int64 = 20_000_000
 
-  init(store: Store, isBeingWritten: @escaping @Sendable (InodeKey) -> Bool) {
+  init(store: Store, placements: Placements, isBeingWritten: @escaping @Sendable (InodeKey) -> Bool) {
     self.store = store
+    self.placements = placements
     self.isBeingWritten = isBeingWritten
   }
 
@@ -22,13 +24,14 @@ final class FileDigester: Sendable {
   func digest(
     _ status: FileStatus, open: () throws(Errno) -> FileDescriptor
   ) throws(Errno) -> (Digest, FileStatus) {
+    if status.key.isPlaced, let file = placements.file(status.key.inode) { return (file.blob, file.status) }
     if !isBeingWritten(status.key), let known = remembered(status) { return (known, status) }
     let descriptor = try open()
     defer { descriptor.close() }
     for _ in 0..<3 {
-      let before = try descriptor.status()
+      let before = try placements.identifiedStatus(of: descriptor)
       let digest = try SHA256.digest(of: descriptor).digest
-      let after = try descriptor.status()
+      let after = try placements.identifiedStatus(of: descriptor)
       if !after.isSameGeneration(as: before) { continue }
       remember(digest, for: after)
       return (digest, after)
@@ -38,7 +41,8 @@ final class FileDigester: Sendable {
 
   /// What is remembered of a file in exactly this state.
   func remembered(_ status: FileStatus) -> Digest? {
-    store.cachedDigest(status)
+    if status.key.isPlaced, let file = placements.file(status.key.inode) { return file.blob }
+    return store.cachedDigest(status)
   }
 
   /// Remembers the digest of a file that was in this state before and after it was taken.

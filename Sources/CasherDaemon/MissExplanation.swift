@@ -33,6 +33,7 @@ struct MissExplanation {
     }
     guard let (run, differences) = nearest else { return ["no recorded run of this command can be read"] }
     let name = run.id.hexadecimal.prefix(12)
+    if differences.isEmpty, isExpired(run) { return ["run \(name) has the same inputs, but is older than it may be"] }
     if differences.isEmpty {
       return ["run \(name) has the same inputs, but standard input differs or its files are no longer in the cache"]
     }
@@ -44,6 +45,14 @@ struct MissExplanation {
       result.append("  and \(differences.count - MissExplanation.limit) more")
     }
     return result
+  }
+
+  private func isExpired(_ run: StoredRun) -> Bool {
+    let now = Clock.now()
+    if let limit = request.options.timeToLive, run.created < now.subtractingReportingOverflow(limit).partialValue {
+      return true
+    }
+    return (try? RunRecord(encoded: run.body))?.expires.map { $0 <= now } ?? false
   }
 
   /// No run has the same weak key: tells which part of it is new.

@@ -14,6 +14,7 @@ struct Placer {
   let store: Store
   let digester: FileDigester
   let overlay: Overlay
+  let blobs: PlacedBlobs
   let runs: RunTable
 
   /// What could not be put in place; the command has to run.
@@ -22,12 +23,14 @@ struct Placer {
     let cause: String
   }
 
-  /// Places the outputs in their order, those that `policy` wants. `parent`: the run that the call was made in.
+  /// Places the outputs in their order, those that `policy` wants, as those of `run`. `parent`: the run that the call was
+  /// made in.
   func place(
-    _ record: RunRecord, _ policy: CallOptions.Restore, for caller: Caller, within parent: Run?
+    _ record: RunRecord, of run: Digest, _ policy: CallOptions.Restore, for caller: Caller, within parent: Run?
   ) throws(Failure) {
     var directories = Directories(tree: tree)
     defer { directories.close() }
+    var batch = PlacingBatch(record, run: run, overlay: overlay, caller: caller)
     let facets = Placer.facets(of: record)
     let time = Clock.now()
     if let parent { noteObservations(record, parent) }
@@ -45,12 +48,16 @@ struct Placer {
         }
         let name = output.path.lastComponent
         announce(output, name, directory, facets[output.path] ?? .probed, parent)
-        try put(output, name, in: directory, caller, time, &permissionsLast)
+        if try take(output, name, directory, caller, time, &batch) { continue }
+        try changeName(of: output, in: directory) { () throws(Errno) in
+          try put(output, name, in: directory, caller, time, &permissionsLast)
+        }
         settle(output, name, directory, parent)
       } catch {
         throw Failure(path: output.path, cause: error.description)
       }
     }
+    try place(batch, within: parent)
     // A directory may forbid what was to be put into it, so its permission bits come last.
     for (path, permissions) in permissionsLast.reversed() {
       try? tree.with(path) { base, rest throws(Errno) in try base.setPermissions(of: rest, permissions) }
@@ -122,7 +129,7 @@ struct Placer {
 
   private func settle(_ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ parent: Run?) {
     guard !output.path.isAbsolute else { return }
-    let status = (try? directory.descriptor.statusIfPresent(of: name)) ?? nil
+    let status = (try? tree.lowerStatus(of: name, in: directory.descriptor)) ?? nil
     if let parent {
       let reference = DirectoryReference.located(directory.key, directory.path)
       for run in parent.lineage {
@@ -134,6 +141,85 @@ struct Placer {
     if let status { overlay.invalidateInode(status.key) }
   }
 
+  // MARK: placing
+
+  /// Takes a file into the batch; false when it is to be put there as an ordinary file, or left as it is.
+  private func take(
+    _ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ caller: Caller, _ time: Int64,
+    _ batch: inout PlacingBatch
+  ) throws(Errno) -> Bool {
+    guard case .file(let digest, _, let inPlace) = output.content, overlay.canPlace, !output.path.isAbsolute else {
+      return false
+    }
+    let placed = tree.placements.file(name, in: try DirectoryKey(of: directory.descriptor))
+    var present = placed?.status
+    if present == nil { present = try tree.lowerStatus(of: name, in: directory.descriptor) }
+    if present?.type == .directory {
+      // What was in it has been removed before this, or it is not the directory that was recorded.
+      let pinned = try overlay.pinDirectory(directory.path)
+      try overlay.changeName(name, in: pinned, keepsDirectory: false) { () throws(Errno) in
+        try acting(caller) { () throws(Errno) in try directory.descriptor.remove(name, directory: true) }
+      }
+      present = nil
+    }
+    if let present {
+      if inPlace, present.type == .regular, present.links > 1 { return false }
+      if BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return false }
+      if placed == nil, isThere(output, digest, present) { return false }
+    }
+    var kept: [ExtendedAttribute] = []
+    if output.keepsAttributes, let placed {
+      kept = placed.attributes.map { ExtendedAttribute(name: $0.name, value: $0.value) }
+    } else {
+      kept = try keptAttributes(output, name, directory.descriptor, present)
+    }
+    return try batch.add(output, in: directory, present: present, keeping: kept, modified: output.modified ?? time)
+  }
+
+  private func place(_ batch: PlacingBatch, within parent: Run?) throws(Failure) {
+    guard !batch.placings.isEmpty else { return }
+    try blobs.placing(batch.run) { () throws(Failure) in
+      do throws(PlacingFailure) { try overlay.place(batch.placings) } catch {
+        throw Failure(path: batch.outputs[error.index].output.path, cause: error.cause.description)
+      }
+    } orElse: {
+      Failure(path: batch.outputs[0].output.path, cause: "\($0)")
+    }
+    guard let parent else { return }
+    for (placing, (output, directory)) in zip(batch.placings, batch.outputs) {
+      let reference = DirectoryReference.located(directory.key, directory.path)
+      let status = tree.placements.file(placing.name, in: placing.directory.identity)?.status
+      for run in parent.lineage {
+        run.record { $0.didReplace(placing.name, in: reference, status: status, modified: output.modified) }
+      }
+    }
+  }
+
+  /// Calls `body`, which puts an output to where others may look and place at the same time.
+  private func changeName(
+    of output: Output, in directory: OpenDirectory, _ body: () throws(Errno) -> Void
+  ) throws(Errno) {
+    if output.path.isAbsolute || !overlay.canPlace { return try body() }
+    switch output.content {
+    case .hardLink(let other):
+      if let file = tree.placed(other) { try overlay.materialise(file.number) }
+    case .file:
+      // It may keep attributes of what stands there.
+      if let file = tree.placed(output.path) { try overlay.materialise(file.number) }
+    case .directory, .symlink, .fifo, .removed: break
+    }
+    let pinned = try overlay.pinDirectory(directory.path)
+    guard pinned.key == directory.key else { throw .stale }
+    try overlay.changeName(
+      output.path.lastComponent, in: pinned, keepsDirectory: output.content == .directory, body)
+  }
+
+  /// Whether the file that stands there has the content already, so that only its time is to be another.
+  private func isThere(_ output: Output, _ digest: Digest, _ present: FileStatus) -> Bool {
+    present.type == .regular && present.permissions == output.permissions && output.keepsAttributes
+      && digester.remembered(present) == digest && overlay.inode(for: present.key)?.writableHandles ?? 0 == 0
+  }
+
   // MARK: one output
 
   private func put(
@@ -141,7 +227,7 @@ struct Placer {
     _ permissionsLast: inout [(FilePath, UInt32)]
   ) throws(Errno) {
     let parent = directory.descriptor
-    let present = try parent.statusIfPresent(of: name)
+    let present = try tree.lowerStatus(of: name, in: parent)
     switch output.content {
     case .removed(let wasDirectory):
       guard let present else { return }
@@ -164,7 +250,7 @@ struct Placer {
       try own(output, name, parent, caller)
     case .hardLink(let other):
       try tree.with(other) { base, rest throws(Errno) in
-        let source = try base.status(of: rest)
+        guard let source = try tree.lowerStatus(of: rest, in: base) else { throw .noSuchFile }
         if let present, present.key == source.key { return }
         try replace(name, in: parent, present, caller) { temporary throws(Errno) in
           try base.link(rest, to: parent, as: temporary)
@@ -189,14 +275,14 @@ struct Placer {
     // One that Python goes on using is no worse than the recorded one, which may be for another time of the source.
     if let present, BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return }
     let modified = output.modified ?? time
-    if let present, present.type == .regular, present.permissions == output.permissions,
-      digester.remembered(present) == digest, overlay.inode(for: present.key)?.writableHandles ?? 0 == 0,
-      output.keepsAttributes
-    {
+    if let present, isThere(output, digest, present) {
       // The content is there already; only the time is that of a run just made.
       try parent.setModified(of: name, modified)
-      let now = try parent.status(of: name)
-      if now.size == present.size, now.key == present.key, now.modified == modified { digester.keep(digest, for: now) }
+      if let now = try tree.lowerStatus(of: name, in: parent), now.size == present.size, now.key == present.key,
+        now.modified == modified
+      {
+        digester.keep(digest, for: now)
+      }
       return
     }
     let content: BlobContent
@@ -217,7 +303,7 @@ struct Placer {
       for attribute in kept { try file.setAttribute(attribute.name, attribute.value) }
       try finish(file, output, caller, modified)
     }
-    digester.keep(digest, for: try parent.status(of: name))
+    if let now = try tree.lowerStatus(of: name, in: parent) { digester.keep(digest, for: now) }
   }
 
   /// Gives an empty file its content.

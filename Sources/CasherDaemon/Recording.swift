@@ -1,3 +1,4 @@
+import CasherOverlay
 import CasherRecord
 import CasherStore
 import CasherSystem
@@ -439,9 +440,10 @@ private struct RecordingBuilder {
     of path: FilePath, _ status: FileStatus, _ state: PathState
   ) throws(Uncacheable) -> Output.Content? {
     do {
+      if let file = recorder.tree.placed(path) { return try content(of: path, file, status, state) }
       let file = try recorder.tree.open(path)
       defer { file.close() }
-      let now = try file.status()
+      let now = try recorder.tree.status(of: file)
       guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
       if !state.isRewritten, !isOutputOnly(path), let before = state.before.status, let digest = state.digest,
         Protection(before) == Protection(now), before.key == now.key
@@ -453,7 +455,7 @@ private struct RecordingBuilder {
         }
       }
       let (digest, size) = try store.putBlob(from: file)
-      let after = try file.status()
+      let after = try recorder.tree.status(of: file)
       guard after.isSameGeneration(as: now) else { throw Uncacheable.stillWriting(path) }
       captured[path] = (digest, after)
       recorder.digester.remember(digest, for: after)
@@ -468,7 +470,26 @@ private struct RecordingBuilder {
     }
   }
 
+  /// A placed file, as a nested hit or a rename left it: its content is in the store.
+  private mutating func content(
+    of path: FilePath, _ file: PlacedFile, _ status: FileStatus, _ state: PathState
+  ) throws -> Output.Content? {
+    let now = file.status
+    guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
+    captured[path] = (file.blob, now)
+    if !state.isRewritten, let before = state.before.status, state.digest == file.blob,
+      Protection(before) == Protection(now), before.key == now.key
+    {
+      return nil
+    }
+    try store.keepBlob(file.blob)
+    return .file(file.blob, size: file.size, inPlace: state.before.status.map { $0.key == now.key } ?? false)
+  }
+
   private func attributes(_ path: FilePath) throws(Uncacheable) -> [ExtendedAttribute] {
+    if let file = recorder.tree.placed(path) {
+      return file.attributes.map { ExtendedAttribute(name: $0.name, value: $0.value) }
+    }
     do throws(Errno) {
       let file = try recorder.tree.open(path)
       defer { file.close() }

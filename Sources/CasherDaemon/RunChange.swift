@@ -1,4 +1,5 @@
 import CLinux
+import CasherOverlay
 import CasherRecord
 import CasherStore
 import CasherSystem
@@ -69,7 +70,10 @@ public struct ChangeDetector {
     let root = try FileDescriptor.open(directory, Int32(CASHER_O_PATH) | O_DIRECTORY)
     self.root = root
     self.store = store
-    evaluator = Evaluator(tree: Tree(root: root), digester: FileDigester(store: store) { _ in false })
+    let placements = Placements.none
+    evaluator = Evaluator(
+      tree: Tree(root: root, placements: placements),
+      digester: FileDigester(store: store, placements: placements) { _ in false })
   }
 
   init(_ services: Services) {

@@ -21,6 +21,8 @@ struct RunFinish {
   let declared: DeclaredInputs
   /// The command's first process, when acache told it.
   let process: Int32?
+  /// Called when everything is read, before it is stored.
+  let willStore: () -> Void
 
   /// How long releases that are under way may take after the last process has ended, nanoseconds.
   private static let releaseTimeout: Int64 = 30_000_000_000
@@ -54,7 +56,9 @@ struct RunFinish {
   func complete(_ pending: Pending) -> Result<Void, Uncacheable> {
     defer { pending.recording.captures.end() }
     do throws(Uncacheable) {
-      try store(try recording(pending), pending.report)
+      let recording = try recording(pending)
+      willStore()
+      try store(recording, pending.report)
       return .success(())
     } catch {
       return .failure(spreading(error))

@@ -1,3 +1,4 @@
+import CasherConfiguration
 import CasherOverlay
 import CasherRecord
 import CasherStore
@@ -22,14 +23,11 @@ struct Server: Sendable {
     while true {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
-        // Out of descriptors or memory for the moment; anything else ends the service.
-        if error.rawValue == EMFILE || error.rawValue == ENFILE || error.rawValue == ENOMEM
-          || error.rawValue == ECONNABORTED
-        {
-          sched_yield()
-          continue
-        }
-        return
+        // Out of descriptors or memory for the moment, or a caller that has gone already; without the socket there is
+        // nothing more to serve.
+        if [EBADF, EINVAL, ENOTSOCK].contains(error.rawValue) { return }
+        sched_yield()
+        continue
       }
       if waiting.leave() {
         do throws(Errno) { try SystemThread.start { serve() } } catch {
@@ -55,7 +53,12 @@ struct Server: Sendable {
     case .control("lease"): lease(connection, services)
     case .control(let request):
       connection.send(ControlHandler(services: services).answer(request))
-    case .call(let request):
+    case .call(var request):
+      do throws(InvalidConfiguration) { try services.callConfiguration.apply(to: &request) } catch {
+        services.log.write("error", [("what", "configuration"), ("reason", "\(error)")])
+        connection.send(.plain("\(error)"))
+        return
+      }
       var inputDigest: Digest?
       if case .file(let offset) = request.input {
         guard let input = descriptors.first,
@@ -112,12 +115,21 @@ struct ControlHandler {
       } catch {
         return .answer(lines: ["\(error)"], status: 1)
       }
+    case "freeze", "freeze-giving-up":
+      if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
+      let report = freeze()
+      return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
-      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000), services.overlay.unmount() {
-        waitForCaptures()
-        return .answer(lines: [], status: 0)
+      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
+        // While it is mounted nothing is missing at any moment.
+        let report = freeze()
+        if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
+        if services.overlay.unmount() {
+          waitForCaptures()
+          return .answer(lines: lines(report), status: 0)
+        }
       }
       let running = services.runs.inFlight.filter { $0.captures == nil }.map { CommandText.make($0.command) }
       return .answer(
@@ -127,6 +139,16 @@ struct ControlHandler {
     case _ where request.hasPrefix(WatchRequest.word): return WatchRequest.answer(request, services)
     default: return .answer(lines: ["unknown request: \(request)"], status: 2)
     }
+  }
+
+  private func freeze() -> FreezeReport {
+    Freezing(overlay: services.overlay, durability: services.configuration.durability, log: services.log).run()
+  }
+
+  /// `files=N`, `bytes=N`, then a line for each path that is not an ordinary file.
+  private func lines(_ report: FreezeReport) -> [String] {
+    ["files=\(report.files)", "bytes=\(report.bytes)"]
+      + (report.failures + report.lost).map { "failed=\($0.path): \($0.reason)" }
   }
 
   /// Until what runs have left so far is in the store.

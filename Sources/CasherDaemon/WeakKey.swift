@@ -7,7 +7,7 @@ enum WeakKey {
   /// `input`: the digest of a regular file on standard input from its offset on.
   static func make(_ request: CallRequest, caller: Caller, input: Digest?) -> Digest {
     var encoder = ByteEncoder()
-    encoder.put("casher weak key 2")
+    encoder.put("casher weak key 3")
     let ignored = Set(request.options.ignoredArguments.map(Int.init))
     encoder.put(request.arguments.enumerated().filter { !ignored.contains($0.offset) }.map(\.element))
     encoder.put(request.directory)
@@ -17,6 +17,8 @@ enum WeakKey {
       encoder.put(variable.value)
     }
     encoder.put(request.options.environmentOnly != nil)
+    // Which variables count: a run that was not to depend on one must not serve a call that finds it unset and does.
+    encoder.put(EnvironmentPolicy.exceptions(request.options))
     encoder.put(request.umask)
     encoder.put(caller.user)
     encoder.put(caller.group)

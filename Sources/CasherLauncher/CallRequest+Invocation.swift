@@ -11,6 +11,7 @@ extension CallRequest {
     options.extras += streams.pieces
     options.inputs = invocation.inputs.map { $0.placed(in: location) }
     options.outputRoots = invocation.outputRoots.map { $0.placed(in: location) }
+    options.timeLimit = invocation.timeLimit
     if invocation.report != nil { options.explain = true }
     self.init(
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,

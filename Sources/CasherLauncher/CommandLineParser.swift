@@ -17,7 +17,17 @@ extension Invocation {
     completeKey()
   }
 
-  private mutating func apply(_ settings: [Setting]) throws(UsageError) {
+  /// A call by a link: all arguments are the command's, the environment gives the options.
+  init(link: ToolLink.Call, environment: [[UInt8]]) throws(UsageError) {
+    try apply(try CommandLineParser.defaults(environment))
+    command = link.command
+    linkEntry = link.environmentEntry
+    completeKey()
+  }
+
+  private mutating func apply(_ all: [Setting]) throws(UsageError) {
+    options.given = all.map { FilePath($0.option.name) }
+    let settings = all.filter { !$0.isOff }
     for setting in settings {
       do throws(UsageError) { try setting.option.apply(&self, setting.value) } catch {
         throw UsageError("\(setting.origin): '\(FilePath(setting.value))' is \(error)")
@@ -34,6 +44,8 @@ struct Setting {
   let value: [UInt8]
   /// What to call it in a message: `--ttl`, `-v`, `CASHER_TTL`.
   let origin: String
+  /// A variable that says that the option is not meant, whatever a configuration file says.
+  var isOff = false
 }
 
 /// Takes options apart, as getopt_long(3) does: `--name value`, `--name=value`, several letters behind one dash.
@@ -109,7 +121,8 @@ enum CommandLineParser {
     if option.value != nil { return value.isEmpty ? nil : Setting(option: option, value: value, origin: shown) }
     switch String(decoding: value, as: UTF8.self) {
     case "1", "yes", "true", "on": return Setting(option: option, value: [], origin: shown)
-    case "", "0", "no", "false", "off": return nil
+    case "": return nil
+    case "0", "no", "false", "off": return Setting(option: option, value: [], origin: shown, isOff: true)
     default: throw UsageError("\(shown) is '\(FilePath(value))', neither 1 nor 0")
     }
   }

@@ -18,6 +18,7 @@ final class CommandRun {
   private let process: Int32
   private let changes: FileDescriptor
   private let outputs: [StreamRelay]
+  private let turns: OutputTurns?
   private let files: [DirectOutput]
   private let input: StandardInputRelay?
   private let trace: TraceRelay?
@@ -25,12 +26,13 @@ final class CommandRun {
 
   /// `changes` is `CommandSignals.childChanges()`.
   init(
-    process: Int32, changes: FileDescriptor, outputs: [StreamRelay], files: [DirectOutput],
+    process: Int32, changes: FileDescriptor, outputs: [StreamRelay], turns: OutputTurns?, files: [DirectOutput],
     input: StandardInputRelay?, trace: TraceRelay?, daemon: DaemonConnection?, spool: TranscriptSpool
   ) {
     self.process = process
     self.changes = changes
     self.outputs = outputs
+    self.turns = turns
     self.files = files
     self.input = input
     self.trace = trace
@@ -62,6 +64,7 @@ final class CommandRun {
       while trace.isOpen && !trace.mainHasEnded { try proceed() }
     }
     try waitForOthers()
+    turns?.end(&spool)
     for output in outputs {
       while output.proceed(&spool) {}
     }
@@ -87,6 +90,12 @@ final class CommandRun {
       if !leftProcesses || rest <= 0 { break }
       try proceed(timeout: Int32(clamping: rest))
     }
+  }
+
+  /// To be called when nothing more is wanted of the run.
+  func close() {
+    for output in outputs { output.close() }
+    changes.close()
   }
 
   // MARK: the end of its time
@@ -167,13 +176,14 @@ final class CommandRun {
     watch(input?.waitsFor) { self.input?.proceed($0) }
     if changes.isOpen { watch(.reading(changes)) { _ in self.noteChildren() } }
     watch(daemon?.descriptor.map { .reading($0) }) { _ in self.listen() }
-    try PollItem.wait(&items, timeout: timeout)
+    try PollItem.wait(&items, timeout: nearest(timeout, turns?.timeout ?? -1))
     for (item, action) in zip(items, actions) where item.isReady { action(item) }
+    turns?.take(&spool)
     answer(finally: false)
   }
 
   private func noteChildren() {
-    _ = try? changes.readSome(1024)
+    if let told = try? changes.readSome(1024), CommandSignals.tellsWindow(told) { adoptSizes() }
     while true {
       switch CommandSignals.nextChange() {
       case .ended(process, let ended):
@@ -181,7 +191,11 @@ final class CommandRun {
         // From here on a signal is this process's own.
         CommandSignals.forward(to: 0)
       // The shell that waits for this process must see that its job has stopped.
-      case .stopped(process): CommandSignals.stop()
+      case .stopped(process):
+        // Its last output, and the settings it has restored, come before the shell's prompt.
+        for output in outputs where output.terminal != nil { while output.proceed(&spool) {} }
+        CommandSignals.stop()
+        adoptSizes()
       case .ended, .stopped: break
       case .none:
         hasChildren = true
@@ -192,6 +206,8 @@ final class CommandRun {
       }
     }
   }
+
+  private func adoptSizes() { for output in outputs { output.terminal?.adoptSize() } }
 
   private var hasChildren = false
 

@@ -42,12 +42,12 @@ struct CommandStart {
   func start() throws(Errno) -> Outcome {
     CommandSignals.hold()
     CommandSignals.adoptOrphans()
-    let changes = try CommandSignals.childChanges()
+    let changes = try CommandSignals.childChanges(windows: observesOutput && streams.hasTerminal)
     var ends: [FileDescriptor] = []
     defer { for end in ends { end.close() } }
     let made = try makeStreams(&ends)
 
-    var obstacles: [Uncacheable] = []
+    var obstacles = made.obstacles
     var view = view
     var tracer: StraceCommand?
     if tracing != nil {
@@ -68,7 +68,8 @@ struct CommandStart {
       switch attempt.outcome {
       case .running:
         let run = CommandRun(
-          process: attempt.process ?? 0, changes: changes, outputs: made.outputs, files: made.files, input: made.input,
+          process: attempt.process ?? 0, changes: changes, outputs: made.outputs, turns: made.turns, files: made.files,
+          input: made.input,
           trace: attempt.trace, daemon: daemon, spool: TranscriptSpool(spool))
         return .started(
           Started(
@@ -183,6 +184,9 @@ struct CommandStart {
     var outputs: [StreamRelay] = []
     var files: [DirectOutput] = []
     var input: StandardInputRelay?
+    /// Made before the command can write anything.
+    var turns: OutputTurns?
+    var obstacles: [Uncacheable] = []
   }
 
   private func makeStreams(_ ends: inout [FileDescriptor]) throws(Errno) -> Streams {
@@ -216,12 +220,26 @@ struct CommandStart {
         result.standard[number] = target
         result.files.append(file)
       } else {
-        let (output, end) = try StreamRelay.make(stream: UInt8(number), target: target)
+        let (output, end) = try makeRelay(number, target, &result.obstacles)
         ends.append(end)
         result.standard[number] = end
         result.outputs.append(output)
+        if streams.isTerminal[1], streams.isTerminal[2] { try? output.terminal?.keep(end) }
       }
     }
+    result.turns = OutputTurns(result.outputs)
     return result
+  }
+
+  private func makeRelay(
+    _ number: Int, _ target: FileDescriptor, _ obstacles: inout [Uncacheable]
+  ) throws(Errno) -> (StreamRelay, FileDescriptor) {
+    if streams.isTerminal[number] {
+      do throws(Errno) { return try StreamRelay.makeTerminal(stream: UInt8(number), target: target) } catch {
+        // The key says that the command has one.
+        obstacles.append(.storeFailed("there is no pseudo-terminal for the command's output (\(error))"))
+      }
+    }
+    return try StreamRelay.make(stream: UInt8(number), target: target)
   }
 }

@@ -53,7 +53,8 @@ public struct Explanation: Hashable, Sendable {
     _ invocation: Invocation, at location: MountLocation
   ) throws(Errno) -> (message: DaemonMessage, descriptors: [FileDescriptor])? {
     let streams = try StandardStreams(
-      withoutInput: invocation.withoutInput, environment: ProcessArguments.environment)
+      withoutInput: invocation.withoutInput, withoutTerminals: invocation.withoutTerminals,
+      environment: ProcessArguments.environment)
     let daemon = try DaemonConnection(to: location.answer.socket)
     defer { daemon.close() }
     let input = PeekedInput(streams.input)

@@ -10,6 +10,8 @@ public struct Invocation: Sendable {
   public var requiresCache = false
   /// The command reads from /dev/null.
   public var withoutInput = false
+  /// The command gets pipes where this process's output is a terminal.
+  public var withoutTerminals = false
   /// As they were given.
   var inputs: [FilePath] = []
   var outputRoots: [FilePath] = []
@@ -25,6 +27,8 @@ public struct Invocation: Sendable {
   var report: FilePath?
   /// What to mount where nothing is mounted.
   var mount: FilePath?
+  /// What the command's environment gets, when acache was called by a link with the name of the command.
+  var linkEntry: [UInt8]?
   /// Never empty once parsed, unless help or the version is asked for.
   public var command: [[UInt8]] = []
   var request: Request = .run

@@ -8,11 +8,19 @@ public enum Launcher {
     Faults.armFromEnvironment()
     let environment = ProcessArguments.environment
     let invocation: Invocation
-    do throws(UsageError) {
-      invocation = try Invocation(arguments: ProcessArguments.arguments, environment: environment)
+    do throws(ToolLink.Failure) {
+      let arguments = ProcessArguments.arguments
+      let link = try ToolLink.resolve(arguments, environment)
+      do throws(UsageError) {
+        if let link {
+          invocation = try Invocation(link: link, environment: environment)
+        } else {
+          invocation = try Invocation(arguments: arguments, environment: environment)
+        }
+      } catch { throw ToolLink.Failure(sentence: "\(error)", status: ExitStatus.failure) }
     } catch {
-      Console.say("\(error)")
-      return ExitStatus.failure
+      Console.say(error.sentence)
+      return error.status
     }
     switch invocation.request {
     case .help:
@@ -49,10 +57,20 @@ public enum Launcher {
 
   /// What the command gets of this process's environment.
   static func environment(for invocation: Invocation) -> [[UInt8]] {
-    let environment = ProcessArguments.environment
-    guard let names = invocation.options.environmentOnly else { return environment }
-    let wanted = Set(names.map(\.bytes))
-    return environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
+    environment(ProcessArguments.environment, with: invocation.options.environmentOnly, for: invocation)
+  }
+
+  /// The variables of these names alone, nil for all, and what a link to acache needs.
+  static func environment(
+    _ environment: [[UInt8]], with names: [FilePath]?, for invocation: Invocation
+  ) -> [[UInt8]] {
+    var environment = environment
+    if let names {
+      let wanted = Set(names.map(\.bytes))
+      environment = environment.filter { wanted.contains(Array($0.prefix { $0 != UInt8(ascii: "=") })) }
+    }
+    guard let entry = invocation.linkEntry else { return environment }
+    return ToolLink.environment(environment, with: entry)
   }
 }
 
@@ -71,14 +89,20 @@ private struct Call {
 
   /// How it came out, and in which mount.
   func run() -> (CallOutcome, FilePath?) {
-    let plain = PlainRun(invocation, environment: environment)
+    var plain = PlainRun(invocation, environment: environment)
     let place = obstacle.map { .failure($0) } ?? MountLocation.find()
+    // A link is on PATH everywhere.
+    if case .failure(let reason) = place, invocation.linkEntry != nil, !reason.isMounted, obstacle == nil {
+      plain.isExpected = true
+    }
     if case .failure(let reason) = place, !invocation.isSupervised {
       return (plain.run(because: reason.description), nil)
     }
     let streams: StandardStreams
     do throws(Errno) {
-      streams = try StandardStreams(withoutInput: invocation.withoutInput, environment: ProcessArguments.environment)
+      streams = try StandardStreams(
+        withoutInput: invocation.withoutInput, withoutTerminals: invocation.withoutTerminals,
+        environment: ProcessArguments.environment)
     } catch { return (plain.run(because: "the standard streams cannot be used (\(error))"), nil) }
     var offset: Int64?
     if case .file(let begin) = streams.input { offset = begin }
@@ -98,6 +122,7 @@ private struct Call {
   private func run(at location: MountLocation, _ streams: StandardStreams, _ attempt: Attempt) -> CallOutcome {
     do throws(Errno) {
       let daemon = try DaemonConnection(to: location.answer.socket)
+      defer { daemon.close() }
       let session = Session(
         invocation, at: location, environment: environment, streams: streams, daemon: daemon, attempt: attempt)
       return session.run()

@@ -129,6 +129,9 @@ extension Option {
     value("retries", Value("N"), .command, "run the command up to N times more while it fails", variable: true) {
       invocation, text throws(UsageError) in invocation.retries = try count(text)
     },
+    flag("no-pty", nil, .command, "no terminals for the command's output, though acache's goes to one") {
+      $0.withoutTerminals = true
+    },
     flag("no-stdin", "n", .command, "the command reads from /dev/null", variable: false) { $0.withoutInput = true },
   ]
 

@@ -4,6 +4,8 @@ import CasherSystem
 struct PlainRun {
   private let invocation: Invocation
   private let environment: [[UInt8]]
+  /// It is nothing to speak of unless asked that there is no cache.
+  var isExpected = false
 
   init(_ invocation: Invocation, environment: [[UInt8]]) {
     self.invocation = invocation
@@ -38,6 +40,7 @@ struct PlainRun {
         try started.run.wait(until: deadline.map { $0.overflow ? .max : $0.partialValue })
         if !attempt.isLast { attempt.keep(started.input?.unread ?? []) }
         started.input?.close()
+        started.run.close()
         outcome.status = CommandSignals.shellStatus(started.run.status ?? 0)
         if started.run.isTimedOut, let limit = invocation.timeLimit {
           outcome.isTimedOut = true
@@ -65,7 +68,7 @@ struct PlainRun {
       if !invocation.quiet { Console.say("\(reason), and --read-only runs nothing") }
       return CallOutcome(.failed(reason), status: ExitStatus.nothingRecorded)
     }
-    if !invocation.quiet { Console.say("\(reason); running without cache") }
+    if isExpected ? invocation.options.verbose : !invocation.quiet { Console.say("\(reason); running without cache") }
     return nil
   }
 

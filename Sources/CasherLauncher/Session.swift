@@ -9,7 +9,9 @@ final class Session {
   private let invocation: Invocation
   private let location: MountLocation
   /// What the command gets.
-  private let environment: [[UInt8]]
+  private var environment: [[UInt8]]
+  /// How long the command may take, nanoseconds.
+  private var timeLimit: Int64?
   private let streams: StandardStreams
   private let daemon: DaemonConnection
   private let input: PeekedInput?
@@ -24,6 +26,7 @@ final class Session {
     self.invocation = invocation
     self.location = location
     self.environment = environment
+    timeLimit = invocation.timeLimit
     self.streams = streams
     self.daemon = daemon
     input = PeekedInput(streams.input, held: attempt.input)
@@ -45,7 +48,7 @@ final class Session {
       case .answer(let lines, let status):
         if !invocation.quiet { for line in lines { Console.say(line) } }
         return CallOutcome(.looked, status: Int32(status))
-      case .traceWanted, .recorded, .proceed:
+      case .traceWanted, .recorded, .proceed, .phase:
         return runPlainly("the daemon does not answer as it should")
       }
       for descriptor in descriptors { descriptor.close() }
@@ -53,7 +56,14 @@ final class Session {
     return runPlainly(daemon.failure ?? "the daemon has gone")
   }
 
+  /// One line with `-v`.
+  private func tell(_ line: @autoclosure () -> String) {
+    if invocation.options.verbose { Console.say(line()) }
+  }
+
   private func sendCall() {
+    // The socket is in the cache's directory, as mounts/ID/socket.
+    tell("lookup in \(location.answer.socket.parent.parent.parent)")
     let request = CallRequest(
       invocation, at: location, environment: environment, streams: streams, isTraced: isTraced)
     daemon.send(.call(request), descriptors: streams.inputDescriptors)
@@ -63,9 +73,7 @@ final class Session {
 
   private func replay(_ reply: HitReply, _ spool: FileDescriptor?) -> CallOutcome {
     defer { spool?.close() }
-    if invocation.options.verbose {
-      Console.say("hit \(reply.run.hexadecimal.prefix(12)), saved \(Console.duration(reply.duration))")
-    }
+    tell("hit \(reply.run.hexadecimal.prefix(12)), saved \(Console.duration(reply.duration))")
     if reply.consume > 0 { consume(reply.consume) }
     let transcript = TranscriptReplay(
       segments: reply.segments, inline: reply.inlineTranscript, spool: spool,
@@ -97,6 +105,10 @@ final class Session {
 
   private func run(_ reply: RunReply, spool: FileDescriptor?) -> CallOutcome {
     defer { spool?.close() }
+    // The daemon knows what configuration files say besides.
+    environment = Launcher.environment(environment, with: reply.environmentOnly, for: invocation)
+    timeLimit = timeLimit ?? reply.timeLimit
+    tell("miss: \(reply.reason)")
     if invocation.options.explain { for line in reply.messages { Console.say(line) } }
     var start = commandStart()
     start.spool = spool
@@ -109,6 +121,7 @@ final class Session {
         directory: location.directory, mount: location.mount,
         ignored: reply.outsideIgnored + OutsidePaths.neverCounting, trustedSockets: [location.answer.socket])
     }
+    tell("run \(reply.run.hexadecimal.prefix(12))")
     let began = Clock.monotonic()
     switch launch(start) {
     case .failed(let error): return failed(error)
@@ -171,7 +184,7 @@ final class Session {
       if !attempt.isLast { attempt.keep(bytes) }
     }
     var obstacles = started.obstacles
-    let deadline = invocation.timeLimit.map { began.addingReportingOverflow($0) }
+    let deadline = timeLimit.map { began.addingReportingOverflow($0) }
     do throws(Errno) { try run.wait(until: deadline.map { $0.overflow ? .max : $0.partialValue }) } catch {
       obstacles.append(.storeFailed("acache could not wait (\(error))"))
     }
@@ -180,12 +193,13 @@ final class Session {
       obstacles.append(.storeFailed("acache could not split (\(error))"))
     }
     CommandSignals.restore()
+    run.close()
     started.input?.close()
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 
     obstacles += started.trace?.obstacles ?? []
     if !attempt.isLast { attempt.keep(started.input?.unread ?? []) }
-    if run.isTimedOut, let limit = invocation.timeLimit {
+    if run.isTimedOut, let limit = timeLimit {
       obstacles.append(.timedOut(limit))
       if !invocation.quiet { Console.say("the command took longer than \(Quantity.duration(limit)) and was ended") }
     }
@@ -238,6 +252,7 @@ final class Session {
 
   /// Hands the report in, waits until it is recorded, and says what is to be said.
   private func report(_ report: FinishReport, _ reply: RunReply) -> CallOutcome {
+    tell("capture")
     daemon.send(.finished(report))
     var outcome = CallOutcome(
       .ran(reply.run, uncacheable: .storeFailed("the daemon has gone")),
@@ -248,7 +263,9 @@ final class Session {
     while let (message, descriptors) = daemon.receive() {
       for descriptor in descriptors { descriptor.close() }
       switch message {
+      case .phase(let word): tell(word)
       case .recorded(let uncacheable, let lines):
+        if uncacheable == nil { tell("stored, took \(Console.duration(report.duration))") }
         say(lines, uncacheable, known: report.obstacles)
         outcome.answer = .ran(reply.run, uncacheable: uncacheable)
         return outcome

@@ -22,11 +22,14 @@ struct StandardStreams {
   /// Of which of the numbers 0 to 2 nothing was open. /dev/null stands there now, closed on exec, so that no other
   /// descriptor takes the number.
   let wasClosed: [Bool]
-  /// Whether stdout and stderr are one open file: then one pipe carries both, in the command's own order.
+  /// Which of the numbers 0 to 2 are terminals that the command's output goes to: it gets a pseudo-terminal for each.
+  let isTerminal: [Bool]
+  /// Whether stdout and stderr are one open file, and no terminals: then one pipe carries both, in the command's own
+  /// order.
   let isJoined: Bool
   let input: Input
 
-  init(withoutInput: Bool, environment: [[UInt8]]) throws(Errno) {
+  init(withoutInput: Bool, withoutTerminals: Bool, environment: [[UInt8]]) throws(Errno) {
     var closed: [Bool] = []
     for number in 0..<3 as Range<Int32> {
       let isClosed = !FileDescriptor(rawValue: number).isOpen
@@ -34,9 +37,16 @@ struct StandardStreams {
       closed.append(isClosed)
     }
     wasClosed = closed
-    isJoined = !closed[1] && !closed[2] && StandardStreams.areJoined()
+    let terminals = [
+      false, !withoutTerminals && !closed[1] && FileDescriptor.standardOutput.isTerminal,
+      !withoutTerminals && !closed[2] && FileDescriptor.standardError.isTerminal,
+    ]
+    isTerminal = terminals
+    isJoined = !closed[1] && !closed[2] && !(terminals[1] && terminals[2]) && StandardStreams.areJoined()
     input = withoutInput ? .null : closed[0] ? .closed : StandardStreams.kindOfInput(environment)
   }
+
+  var hasTerminal: Bool { isTerminal.contains(true) }
 
   private static func areJoined() -> Bool {
     let (out, error) = (FileDescriptor.standardOutput, FileDescriptor.standardError)
@@ -94,6 +104,9 @@ struct StandardStreams {
     if isJoined { result.append(Invocation.piece("streams", Array("joined".utf8))) }
     for (number, isClosed) in wasClosed.enumerated() where isClosed && (number > 0 || input == .closed) {
       result.append(Invocation.piece("closed", Array("\(number)".utf8)))
+    }
+    for (number, isTerminal) in isTerminal.enumerated() where isTerminal {
+      result.append(Invocation.piece("terminal", Array("\(number)".utf8)))
     }
     if input == .terminal { result.append(Invocation.piece("stdin", Array("terminal".utf8))) }
     if input == .chance { result.append(Invocation.piece("stdin", Array("chance".utf8))) }

@@ -1,14 +1,18 @@
 import CasherSystem
 
-/// One of the command's output streams: a pipe whose other end the command has, read as it comes and written on.
+/// One of the command's output streams: a pipe or pseudo-terminal whose other end the command has, read as it comes and
+/// written on.
 final class StreamRelay {
   /// 1 for stdout, 2 for stderr.
   let stream: UInt8
   private let source: FileDescriptor
   let target: FileDescriptor
+  /// Nil for a pipe.
+  private(set) var terminal: PseudoTerminal?
   private let isFile: Bool
   private(set) var isOpen = true
-  private var hasPassed = false
+  /// Bytes that have been written on.
+  private(set) var passed: UInt64 = 0
   /// What wakes from the wait for a target that takes nothing, and what is done then: false when nobody waits for what
   /// is written any more.
   var interruption: (wake: FileDescriptor, goesOn: () -> Bool)?
@@ -22,6 +26,14 @@ final class StreamRelay {
       throw error
     }
     return (StreamRelay(stream, pipe.reading, target), pipe.writing)
+  }
+
+  /// Makes a pseudo-terminal for a stream that goes to one; the other end is for the command.
+  static func makeTerminal(stream: UInt8, target: FileDescriptor) throws(Errno) -> (StreamRelay, FileDescriptor) {
+    let (terminal, end) = try PseudoTerminal.make(like: target)
+    let relay = StreamRelay(stream, terminal.master, target)
+    relay.terminal = terminal
+    return (relay, end)
   }
 
   private init(_ stream: UInt8, _ source: FileDescriptor, _ target: FileDescriptor) {
@@ -44,7 +56,7 @@ final class StreamRelay {
           close()
           return false
         }
-        pass(UnsafeRawBufferPointer(rebasing: buffer[..<count]), &spool)
+        passOn(UnsafeRawBufferPointer(rebasing: buffer[..<count]), &spool)
         return true
       } catch {
         if error != .wouldBlock { close() }
@@ -53,9 +65,22 @@ final class StreamRelay {
     }
   }
 
+  /// What one read gave: of a pseudo-terminal a packet.
+  private func passOn(_ bytes: UnsafeRawBufferPointer, _ spool: inout TranscriptSpool) {
+    guard let terminal, let first = bytes.first else { return pass(bytes, &spool) }
+    switch PseudoTerminal.packet(first) {
+    case .output:
+      pass(UnsafeRawBufferPointer(rebasing: bytes.dropFirst()), &spool)
+      // Who is not in the terminal's foreground is not told of its size.
+      terminal.adoptSize()
+    case .settings: terminal.adoptSettings()
+    case .other: break
+    }
+  }
+
   private func pass(_ bytes: UnsafeRawBufferPointer, _ spool: inout TranscriptSpool) {
     spool.append(bytes, of: stream)
-    hasPassed = true
+    passed &+= UInt64(bytes.count)
     do throws(Errno) { try writeOn(bytes) } catch {
       // Without a reader the command must find none either: its next write fails as it would have.
       spool.lose("the reader of what it printed went away (\(error))")
@@ -84,12 +109,13 @@ final class StreamRelay {
 
   /// When something was written on to a file: tells the daemon so; false when that is not possible.
   func announceWriting() -> Bool {
-    !hasPassed || !isFile || target.announceWriting()
+    passed == 0 || !isFile || target.announceWriting()
   }
 
   func close() {
     guard isOpen else { return }
     isOpen = false
+    terminal?.release()
     source.close()
   }
 }

@@ -118,7 +118,7 @@ enum Bridge {
       Request.serve(raw, .statfs, id) { request, node throws(Errno) in
         let descriptor = request.overlay.rootDescriptor
         var status =
-          node.inode.role == .ordinary
+          node.inode.role == .ordinary && !node.inode.key.isPlaced
           ? try node.inode.withDescriptor { file throws(Errno) in try file.fileSystemStatus() }
           : try descriptor.fileSystemStatus()
         fuse_reply_statfs(request.raw, &status)
@@ -186,8 +186,7 @@ enum Bridge {
     }
     operations.fsync = { raw, id, dataOnly, info in
       Request.serve(raw, .fsync, id) { request, node throws(Errno) in
-        try FileHandle.required(info).descriptor().synchronize(dataOnly: dataOnly != 0)
-        request.succeed()
+        try request.synchronize(try FileHandle.required(info), dataOnly: dataOnly != 0)
       }
     }
     operations.fallocate = { raw, id, mode, offset, length, info in

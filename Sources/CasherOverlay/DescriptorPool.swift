@@ -75,6 +75,19 @@ final class DescriptorPool: Sendable {
     return FileDescriptor(rawValue: inUse)
   }
 
+  /// The inode is to have another descriptor, and nobody uses the present one.
+  func forget(_ inode: Inode) {
+    let closing = state.withLock { state -> Closing? in
+      guard state.isCurrent(inode) else { return nil }
+      let closing = state.vacate(Int(inode.slot))
+      state.free.append(inode.slot)
+      inode.slot = -1
+      inode.isOrphan = false
+      return closing
+    }
+    if let closing { close(closing) }
+  }
+
   func release(_ inode: Inode) {
     guard inode.role == .ordinary else { return }
     state.withLock { state in

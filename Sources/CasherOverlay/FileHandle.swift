@@ -10,16 +10,35 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
   let isPassthrough: Bool
   /// Who took locks through this handle.
   var owners: [UInt64] = []
-  private let lower = Mutex<FileDescriptor?>(nil)
+  /// Whether it holds the pool's descriptor of the inode.
+  let holdsDescriptor: Bool
+  private let lower: Mutex<Lower>
 
-  init(node: Node, flags: Int32, isPassthrough: Bool, lower: FileDescriptor?) {
+  private struct Lower {
+    var descriptor: FileDescriptor?
+    /// The inode's, when the descriptor was opened.
+    var epoch: UInt32
+    /// Of earlier backings: a request may still be reading.
+    var former: [FileDescriptor] = []
+  }
+
+  init(
+    node: Node, flags: Int32, isPassthrough: Bool, lower: FileDescriptor?, holdsDescriptor: Bool = true,
+    epoch: UInt32 = 0
+  ) {
     self.node = node
     self.flags = flags
     self.isPassthrough = isPassthrough
-    self.lower.withLock { $0 = lower }
+    self.holdsDescriptor = holdsDescriptor
+    self.lower = Mutex(Lower(descriptor: lower, epoch: epoch))
   }
 
-  deinit { lower.withLock { $0?.close() } }
+  deinit {
+    lower.withLock { lower in
+      lower.descriptor?.close()
+      for descriptor in lower.former { descriptor.close() }
+    }
+  }
 
   var isWritable: Bool { flags & O_ACCMODE != O_RDONLY }
 
@@ -27,18 +46,20 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
   /// takes a file that is open for reading too (mmap(2)).
   var mapsLower: Bool { isPassthrough && flags & O_ACCMODE == O_RDWR }
 
-  /// A descriptor of lower with the handle's access, opened at the first need.
+  /// A descriptor with the handle's access of lower, or of a placed file's blob; opened at the first need, and again
+  /// when a file that is read through the daemon has become an ordinary one.
   func descriptor() throws(Errno) -> FileDescriptor {
-    try lower.withLock { present throws(Errno) in
-      if let present { return present }
-      let opened = try node.inode.withDescriptor { path throws(Errno) in
-        try path.openAgain(flags & (O_ACCMODE | O_APPEND) | O_NONBLOCK)
-      }
-      present = opened
+    let epoch = node.inode.key.isPlaced && !holdsDescriptor ? node.inode.presentEpoch : 0
+    return try lower.withLock { lower throws(Errno) in
+      if let present = lower.descriptor, lower.epoch == epoch || holdsDescriptor { return present }
+      let opened = try node.inode.openContent(flags & (O_ACCMODE | O_APPEND) | O_NONBLOCK)
+      if let former = lower.descriptor { lower.former.append(former) }
+      lower.descriptor = opened
+      lower.epoch = epoch
       return opened
     }
   }
 
-  /// The descriptor of lower if it is open.
-  var openDescriptor: FileDescriptor? { lower.withLock { $0 } }
+  /// The descriptor if it is open.
+  var openDescriptor: FileDescriptor? { lower.withLock { $0.descriptor } }
 }

@@ -10,6 +10,8 @@ final class InodeTable: Sendable {
   /// O_PATH on lower's root.
   let root: FileDescriptor
   let pool: DescriptorPool
+  /// Where the content of placed files is.
+  let blobs: (any BlobSource)?
   /// Grows after each rename, before the places are changed: a lookup that began before has to be made again.
   let renames = Atomic<UInt64>(0)
   private let shards: [Shard]
@@ -22,9 +24,10 @@ final class InodeTable: Sendable {
     var buckets = Buckets()
   }
 
-  init(root: FileDescriptor, pool: DescriptorPool) {
+  init(root: FileDescriptor, pool: DescriptorPool, blobs: (any BlobSource)? = nil) {
     self.root = root
     self.pool = pool
+    self.blobs = blobs
     shards = (0..<InodeTable.shardCount).map { _ in Shard() }
   }
 
@@ -42,11 +45,23 @@ final class InodeTable: Sendable {
     withBuckets(of: key) { _ in body() }
   }
 
-  private func withBuckets<Result>(of key: InodeKey, _ body: (inout Buckets) -> Result) -> Result {
+  func withBuckets<Result>(of key: InodeKey, _ body: (inout Buckets) -> Result) -> Result {
     let shard = shard(of: key)
     shard.lock.lock()
     defer { shard.lock.unlock() }
     return body(&shard.buckets)
+  }
+
+  /// Puts an inode on the list, under the lock.
+  func list(_ inode: Inode, _ buckets: inout Buckets) {
+    buckets.insert(inode)
+    inodeCount.add(1, ordering: .relaxed)
+  }
+
+  /// Takes an inode off the list, under the lock; whoever has it keeps it.
+  func unlist(_ inode: Inode, _ buckets: inout Buckets) {
+    buckets.remove(inode)
+    inodeCount.subtract(1, ordering: .relaxed)
   }
 
   // MARK: finding
@@ -90,12 +105,12 @@ final class InodeTable: Sendable {
   /// The node for what was found at a name, with one lookup more; nil when the name must be looked up again because
   /// something was renamed since `renames` was read as `generation`.
   func intern(
-    _ status: FileStatus, birth: Int64, view: View, at name: UnsafePointer<CChar>, in directory: Inode,
-    generation: UInt64
+    _ found: FoundFile, view: View, at name: UnsafePointer<CChar>, in directory: Inode, generation: UInt64
   ) -> Node? {
-    let key = status.key
+    let key = found.status.key
     let found = Found(
-      key: key, birth: Inode.birthBits(birth), type: status.type, view: view, name: name, directory: directory)
+      key: key, birth: Inode.birthBits(found.birth), type: found.status.type, backing: found.backing, view: view,
+      name: name, directory: directory)
     if let node = withBuckets(of: key, { revisit(found, &$0) }) { return node }
     // A new node or a new place: the directory is pinned first, in a shard of its own.
     pin(directory)
@@ -116,11 +131,15 @@ final class InodeTable: Sendable {
     let key: InodeKey
     let birth: UInt32
     let type: FileType
+    let backing: Inode.Backing?
     let view: View
     let name: UnsafePointer<CChar>
     let directory: Inode
 
-    func isSame(as inode: Inode) -> Bool { inode.birth == birth && inode.type == type }
+    func isSame(as inode: Inode) -> Bool {
+      inode.birth == birth && inode.type == type
+        && (backing == nil || inode.backing?.isPlaced == backing?.isPlaced)
+    }
   }
 
   /// The view's node when it is there already and at the same place.
@@ -141,17 +160,15 @@ final class InodeTable: Sendable {
     var listed = buckets.find(found.key)
     if let stranger = listed, !found.isSame(as: stranger) {
       // The number was given to another inode while the old one's descriptor was closed: its nodes stay, unlisted.
-      buckets.remove(stranger)
-      inodeCount.subtract(1, ordering: .relaxed)
+      unlist(stranger, &buckets)
       listed = nil
     }
     let inode: Inode
     if let listed {
       inode = listed
     } else {
-      inode = Inode(key: found.key, birth: found.birth, type: found.type, table: self)
-      buckets.insert(inode)
-      inodeCount.add(1, ordering: .relaxed)
+      inode = Inode(key: found.key, birth: found.birth, type: found.type, backing: found.backing, table: self)
+      list(inode, &buckets)
     }
     let node: Node
     if let present = self.node(of: inode, in: found.view) {
@@ -287,10 +304,9 @@ final class InodeTable: Sendable {
   private func unpinned(_ inode: Inode, _ buckets: inout Buckets) -> Place? {
     inode.pins -= 1
     guard inode.pins == 0 else { return nil }
-    if inode.isListed {
-      buckets.remove(inode)
-      inodeCount.subtract(1, ordering: .relaxed)
-    }
+    if inode.isListed { unlist(inode, &buckets) }
+    // The successor has the same key, and so the same lock; it is no directory.
+    if case .successor(let other)? = inode.backing { _ = unpinned(other.inode, &buckets) }
     return inode.place
   }
 
@@ -395,8 +411,22 @@ final class InodeTable: Sendable {
     }
   }
 
-  /// An O_PATH descriptor of the inode by one of the names it was last seen at.
+  /// The path below the root of a directory, as `path(of:)`.
+  func path(of directory: Inode) -> FilePath { path(of: Node(view: View.none, inode: directory)) }
+
+  /// A descriptor of a placed file's blob.
+  func open(_ file: PlacedFile) throws(Errno) -> FileDescriptor {
+    guard let blobs else { throw .stale }
+    return try blobs.open(file.blob)
+  }
+
+  /// An O_PATH descriptor of the inode by one of the names it was last seen at; of a placed file, its blob.
   func reopen(_ inode: Inode) throws(Errno) -> FileDescriptor {
+    if let file = inode.placedFile { return try open(file) }
+    let (lower, birth) = withLock(of: inode.key) { () -> (InodeKey, UInt32) in
+      if case .lower(let file)? = inode.backing { return (file.key, inode.birth) }
+      return (inode.key, inode.birth)
+    }
     let places = withLock(of: inode.key) { () -> [Step] in
       if let place = inode.place { return [Step(directory: place.directory, name: place.name.path)] }
       var result: [Step] = []
@@ -412,8 +442,8 @@ final class InodeTable: Sendable {
         let opened = try place.directory.withDescriptor { directory throws(Errno) in
           try directory.open(place.name, OpenFlags.path | OpenFlags.noFollow)
         }
-        if let found = try? opened.statusAndBirth(of: ""), found.status.key == inode.key,
-          Inode.birthBits(found.birth) == inode.birth
+        if let found = try? opened.statusAndBirth(of: ""), found.status.key == lower,
+          Inode.birthBits(found.birth) == birth
         {
           return opened
         }

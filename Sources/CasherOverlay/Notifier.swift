@@ -9,6 +9,8 @@ final class Notifier: Sendable {
   enum Notice: Sendable {
     /// A name of a directory, found or missing, and the directory's attributes.
     case entry(Node, FilePath)
+    /// Several names of one directory.
+    case entries(Node, [FilePath])
     case attributes(Node)
     /// Attributes and cached content from `offset` on, `length` bytes (0: to the end).
     case content(Node, offset: Int64, length: Int64)
@@ -57,33 +59,19 @@ final class Notifier: Sendable {
         return state.queue
       }
       guard let notices, !notices.isEmpty else { return }
-      // One message for each directory in which names change, however many do.
-      var directories: [ObjectIdentifier: Node] = [:]
       for notice in notices {
-        guard sending({ send(notice, through: session) }) else { return }
-        if case .entry(let node, _) = notice { directories[ObjectIdentifier(node)] = node }
+        let goesOn = state.withLock { state -> Bool in
+          state.isSending = !state.isEnded
+          return state.isSending
+        }
+        guard goesOn else { return }
+        send(notice, through: session)
+        state.update { state in
+          state.isSending = false
+          state.sent += 1
+        }
       }
-      for node in directories.values {
-        guard sending({ send(.attributes(node), through: session) }) else { return }
-      }
-      state.update { $0.sent += UInt64(notices.count) }
     }
-  }
-
-  /// Calls `body` unless all has ended, which `end` waits for; false then.
-  private func sending(_ body: () -> Void) -> Bool {
-    let goesOn = state.withLock { state -> Bool in
-      state.isSending = !state.isEnded
-      return state.isSending
-    }
-    guard goesOn else { return false }
-    body()
-    let isEnded = state.withLock { state -> Bool in
-      state.isSending = false
-      return state.isEnded
-    }
-    if isEnded { state.update { _ in } }
-    return true
   }
 
   /// Sends nothing more, and waits until the notification that is being sent has been, at most for a second: the kernel
@@ -106,7 +94,15 @@ final class Notifier: Sendable {
       name.withCString {
         _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
       }
-    // The kernel forgets a directory's attributes with a name only if it had the name: `run` sends those too.
+      // The kernel forgets a directory's attributes with a name only if it had the name.
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+    case .entries(let node, let names):
+      for name in names {
+        name.withCString {
+          _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
+        }
+      }
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
     case .attributes(let node):
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
     case .content(let node, let offset, let length):

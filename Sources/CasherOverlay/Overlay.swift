@@ -13,6 +13,7 @@ public final class Overlay: Sendable {
   public let mainView = View(token: FilePath([]), attachment: nil)
   let recorder: any Recorder
   let table: InodeTable
+  public let placements: Placements
   let rootInode: Inode
   let viewsInode: Inode
   let mainRoot: Node
@@ -22,6 +23,8 @@ public final class Overlay: Sendable {
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
   let viewsCName: EntryName
+  /// What the journal held when it was opened.
+  let journalled: PlacementJournal.Content
   private let views = Mutex<[FilePath: View]>([:])
   private let life = Monitor(Life())
   private let connection: Connection
@@ -64,7 +67,19 @@ public final class Overlay: Sendable {
       root.close()
       throw OverlayError(.alreadyMounted, directory)
     }
+    var journal: PlacementJournal?
+    var journalled = PlacementJournal.Content()
+    if let path = configuration.journal {
+      do throws(Errno) {
+        (journal, journalled) = try PlacementJournal.open(
+          at: path, isSynchronous: configuration.synchronizesJournal)
+      } catch {
+        root.close()
+        throw OverlayError(.unreadable, path, cause: error)
+      }
+    }
     rootDescriptor = root
+    self.journalled = journalled
     switchesUsers = geteuid() == 0
     viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
     let limit = ProcessLimits.raiseDescriptorLimit()
@@ -73,7 +88,8 @@ public final class Overlay: Sendable {
     // The rest is for open directories, open files, sockets and the store.
     let capacity = configuration.descriptorLimit ?? min(limit / 2, 262_144)
     let pool = DescriptorPool(capacity: capacity) { connection.current?.closeBacking($0) }
-    table = InodeTable(root: root, pool: pool)
+    table = InodeTable(root: root, pool: pool, blobs: configuration.blobs)
+    placements = Placements(blobs: configuration.blobs, journal: journal)
     rootInode = Inode(
       key: status.status.key, birth: Inode.birthBits(status.birth), type: .directory, role: .root, table: table)
     viewsInode = Inode(
@@ -180,7 +196,7 @@ public final class Overlay: Sendable {
       (
         "writers", mainView.writers.withLock { $0.count } + allViews.reduce(0) { $0 + $1.writers.withLock { $0.count } }
       ),
-      ("views", allViews.count),
+      ("views", allViews.count), ("placed.files", placements.count), ("placed.bytes", Int(placements.bytes)),
     ] + requests.all.map { ("requests.\($0.name)", $0.value) }
   }
 

@@ -22,6 +22,13 @@ extension Overlay {
     /// Most descriptors of lower kept open while they are not in use; nil: as the process's limit allows.
     public var descriptorLimit: Int?
 
+    /// Where the content of placed files comes from; nil: none are ever placed.
+    public var blobs: (any BlobSource)?
+    /// The file that remembers what is placed; made when it is not there.
+    public var journal: FilePath?
+    /// Whether what is placed, and files that were, are on the disk before anyone is told.
+    public var synchronizesJournal = false
+
     public init(directory: FilePath) { self.directory = directory }
   }
 }

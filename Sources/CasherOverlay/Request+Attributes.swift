@@ -14,11 +14,15 @@ extension Request {
   /// leaves both owners, which changes the status change time.
   func setAttributes(of node: Node, _ wanted: stat, _ valid: Int32, _ handle: FileHandle?) throws(Errno) {
     guard node.inode.role != .viewsDirectory else { throw .notPermitted }
-    let inode = node.inode
     let recorder = changeRecorder
     let actor = actor(node.view)
     let changes = recorder == nil ? [] : Request.changes(wanted, valid)
     for change in changes { recorder?.willSetAttributes(of: node, change, by: actor) }
+    if node.isDirectory, valid & FUSE_SET_ATTR_MODE != 0, wanted.st_mode & 0o300 != 0o300 {
+      try overlay.materialiseBeforeClosing(node.inode)
+    }
+    let dropsContent = valid & FUSE_SET_ATTR_SIZE != 0 && wanted.st_size == 0
+    let inode = try overlay.ordinary(node.inode, keepingContent: !dropsContent)
     try inode.withDescriptor { descriptor throws(Errno) in
       let ids = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID
       let times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW
@@ -123,8 +127,11 @@ extension Request {
     if strncmp(name, Request.userNamespace, 5) == 0 {
       lookRecorder(node.view)?.didReadAttributes(of: node, by: actor(node.view))
     }
+    if let file = node.inode.current.placedFile {
+      return try reply(try overlay.attribute(FilePath(cString: name), of: file), size: size)
+    }
     try replyFilled(size) { buffer throws(Errno) in
-      try node.inode.withDescriptor { descriptor throws(Errno) in
+      try node.inode.current.withDescriptor { descriptor throws(Errno) in
         try descriptor.attributeOfPath(name, into: buffer)
       }
     }
@@ -133,8 +140,13 @@ extension Request {
   func listExtended(of node: Node, size: Int) throws(Errno) {
     guard node.inode.role != .viewsDirectory else { return try reply([], size: size) }
     lookRecorder(node.view)?.didReadAttributes(of: node, by: actor(node.view))
+    if let file = node.inode.current.placedFile {
+      return try reply(file.attributes.flatMap { $0.name.bytes + [0] }, size: size)
+    }
     try replyFilled(size) { buffer throws(Errno) in
-      try node.inode.withDescriptor { descriptor throws(Errno) in try descriptor.attributeNamesOfPath(into: buffer) }
+      try node.inode.current.withDescriptor { descriptor throws(Errno) in
+        try descriptor.attributeNamesOfPath(into: buffer)
+      }
     }
   }
 
@@ -155,9 +167,10 @@ extension Request {
     let recorder = changeRecorder
     let change = AttributeChange.extended(name: FilePath(cString: name))
     recorder?.willSetAttributes(of: node, change, by: actor(node.view))
-    try node.inode.withDescriptor { descriptor throws(Errno) in try body(descriptor) }
+    let inode = try overlay.ordinary(node.inode)
+    try inode.withDescriptor { descriptor throws(Errno) in try body(descriptor) }
     recorder?.didSetAttributes(of: node, change, by: actor(node.view))
-    overlay.didChangeAttributes(of: node.inode, through: node.view)
+    overlay.didChangeAttributes(of: inode, through: node.view)
     succeed()
   }
 

@@ -7,13 +7,13 @@ extension Request {
   func openDirectory(_ node: Node, _ info: Info) throws(Errno) {
     let handle: DirectoryHandle
     if node.inode.role == .viewsDirectory {
-      handle = DirectoryHandle(node: node, lower: nil)
+      handle = DirectoryHandle(node: node, lower: nil, overlay: overlay)
     } else {
       let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
         // Not by the name ".", for which the directory would have to be searchable too.
         try descriptor.openAgain(O_RDONLY | O_DIRECTORY)
       }
-      handle = DirectoryHandle(node: node, lower: lower)
+      handle = DirectoryHandle(node: node, lower: lower, overlay: overlay)
     }
     info.pointee.fh = handle.identifier
     if fuse_reply_open(raw, info) != 0 { DirectoryHandle.end(info) }
@@ -31,7 +31,7 @@ extension Request {
     guard let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self) else { return succeed() }
     var used = 0
     try handle.read(from: offset) { entry in
-      if node.isRoot, overlay.isViewsName(entry.name) { return true }
+      if node.isRoot && overlay.isViewsName(entry.name) || NamelessFile.isTemporary(entry.name) { return true }
       guard let count = add(entry, of: node, to: base + used, room: size - used, plus: plus) else { return false }
       used += count
       return true
@@ -44,7 +44,7 @@ extension Request {
     _ entry: DirectoryHandle.Entry, of node: Node, to buffer: UnsafeMutablePointer<CChar>, room: Int, plus: Bool
   ) -> Int? {
     var status = stat()
-    status.st_ino = ino_t(entry.inode)
+    status.st_ino = ino_t(overlay.shownNumber(entry.inode, in: node.inode))
     status.st_mode = entry.type.modeBits
     guard plus else {
       let needed = fuse_add_direntry(raw, buffer, room, entry.name, &status, off_t(entry.next))
@@ -88,10 +88,26 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   /// The offset of what stands at `position`.
   private var offset: Int64 = 0
   private var wasRead = false
+  private let overlay: Overlay
+  /// What was placed in the directory when it was opened or read from its begin: shown after lower's entries, of which
+  /// those of the same names are left out. So what becomes an ordinary file meanwhile is shown once.
+  private var placed: [FilePath] = []
+  private var placedNames: Set<FilePath> = []
+  /// While something is placed the kernel is given offsets that count entries; this is where lower goes on after each.
+  private var lowerOffsets: [Int64] = []
 
-  init(node: Node, lower: FileDescriptor?) {
+  init(node: Node, lower: FileDescriptor?, overlay: Overlay) {
     self.node = node
     self.lower = lower
+    self.overlay = overlay
+    takeSnapshot()
+  }
+
+  private func takeSnapshot() {
+    let names = overlay.placements.isEmpty ? [] : overlay.placements.files(in: node.inode.directoryKey).keys.sorted()
+    placed = names
+    placedNames = Set(names)
+    lowerOffsets = []
   }
 
   deinit {
@@ -111,6 +127,51 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
     guard let lower else { return }
     lock.lock()
     defer { lock.unlock() }
+    if start == 0, offset != 0 { takeSnapshot() }
+    if placed.isEmpty {
+      try readLower(lower, from: start, body)
+    } else {
+      try readMerged(lower, from: start, body)
+    }
+  }
+
+  private func readMerged(_ lower: FileDescriptor, from start: Int64, _ body: (Entry) -> Bool) throws(Errno) {
+    guard var index = Int(exactly: start), index >= 0 else { throw .invalid }
+    if index <= lowerOffsets.count {
+      var isFull = false
+      try readLower(lower, from: index == 0 ? 0 : lowerOffsets[index - 1]) { entry in
+        // Where lower goes on is known by the number of what was shown last, so what is left out moves that on.
+        if placedNames.contains(FilePath(cString: entry.name)) || NamelessFile.isTemporary(entry.name) {
+          if index > 0 { lowerOffsets[index - 1] = entry.next }
+          return true
+        }
+        var shown = entry
+        shown.next = Int64(index + 1)
+        guard body(shown) else {
+          isFull = true
+          return false
+        }
+        lowerOffsets.removeLast(lowerOffsets.count - index)
+        lowerOffsets.append(entry.next)
+        index += 1
+        return true
+      }
+      if isFull { return }
+    }
+    var next = index - lowerOffsets.count
+    while next < placed.count {
+      let name = placed[next]
+      next += 1
+      index += 1
+      guard let found = overlay.number(of: name, in: node.inode) else { continue }
+      let goesOn = name.withCString {
+        body(Entry(name: $0, inode: found.inode, type: found.type, next: Int64(index)))
+      }
+      if !goesOn { return }
+    }
+  }
+
+  private func readLower(_ lower: FileDescriptor, from start: Int64, _ body: (Entry) -> Bool) throws(Errno) {
     if start != offset {
       try lower.seek(to: start)
       filled = 0
@@ -162,5 +223,25 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   static func end(_ info: UnsafeMutablePointer<fuse_file_info>) {
     guard let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: info.pointee.fh)) else { return }
     Unmanaged<DirectoryHandle>.fromOpaque(address).release()
+  }
+}
+
+extension Overlay {
+  /// What stat(2) shows as the number of an entry of lower.
+  func shownNumber(_ inode: UInt64, in directory: Inode) -> UInt64 {
+    placements.alias(of: InodeKey(device: directory.key.device, inode: inode)) ?? inode
+  }
+
+  /// The number and type of what stands at a name now, placed or not; nil when nothing does.
+  func number(of name: FilePath, in directory: Inode) -> (inode: UInt64, type: FileType)? {
+    while true {
+      let generation = table.renames.load(ordering: .sequentiallyConsistent)
+      if let file = placements.file(name, in: directory.directoryKey) { return (file.number, .regular) }
+      let found = try? directory.withDescriptor { descriptor throws(Errno) in
+        try name.withCString { name throws(Errno) in identified(try descriptor.statusAndBirth(of: name)) }
+      }
+      if let found { return (found.status.key.inode, found.status.type) }
+      if table.renames.load(ordering: .sequentiallyConsistent) == generation { return nil }
+    }
   }
 }

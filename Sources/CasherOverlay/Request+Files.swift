@@ -14,6 +14,7 @@ extension Request {
     let actor = actor(node.view)
     recorder?.willOpen(node, access, by: actor)
     let handle = try openHandle(node, flags: flags)
+    defer { endOpening(handle) }
     recorder?.didOpen(node, access, by: actor)
     if access.contains(.truncate) { overlay.didChangeContent(of: node.inode, through: node.view) }
     begin(handle, info)
@@ -37,9 +38,12 @@ extension Request {
     let lower: FileDescriptor
     do throws(Errno) {
       lower = try directory.inode.withDescriptor { descriptor throws(Errno) in
-        try asCaller(making: mode) { () throws(Errno) in
-          try descriptor.open(
-            name, flags & FileHandle.lowerFlags | O_CREAT | O_EXCL | OpenFlags.noFollow, mode: mode)
+        try overlay.placements.names.with(directory.inode.directoryKey) { () throws(Errno) in
+          if overlay.placed(name, in: directory.inode) != nil { throw .exists }
+          return try asCaller(making: mode) { () throws(Errno) in
+            try descriptor.open(
+              name, flags & FileHandle.lowerFlags | O_CREAT | O_EXCL | OpenFlags.noFollow, mode: mode)
+          }
         }
       }
     } catch {
@@ -72,6 +76,7 @@ extension Request {
       guard found.status.type == .regular else { throw .stale }
       recorder?.willOpen(found.node, access, by: actor(directory.view))
       let handle = try openHandle(found.node, flags: flags)
+      defer { endOpening(handle) }
       recorder?.didOpen(found.node, access, by: actor(directory.view))
       if access.contains(.truncate) { overlay.didChangeContent(of: found.node.inode, through: directory.view) }
       let status = try found.node.inode.status()
@@ -100,9 +105,9 @@ extension Request {
   ) throws(Errno) -> (node: Node, status: FileStatus) {
     while true {
       let generation = overlay.table.renames.load(ordering: .sequentiallyConsistent)
-      let found = try lower.statusAndBirth(of: "")
+      let found = overlay.identified(try lower.statusAndBirth(of: ""))
       if let node = overlay.table.intern(
-        found.status, birth: found.birth, view: directory.view, at: name, in: directory.inode, generation: generation)
+        found, view: directory.view, at: name, in: directory.inode, generation: generation)
       {
         return (node, found.status)
       }
@@ -124,6 +129,17 @@ extension Request {
 
   /// Opens lower, or leaves that to the kernel, and truncates. The inode's descriptor is held until `end`.
   private func openHandle(_ node: Node, flags: Int32) throws(Errno) -> FileHandle {
+    if node.inode.key.isPlaced {
+      if let handle = try openPlaced(node, flags: flags) { return handle }
+      do throws(Errno) { return try openLower(node, flags: flags) } catch {
+        overlay.table.endOpen(node.inode)
+        throw error
+      }
+    }
+    return try openLower(node, flags: flags)
+  }
+
+  private func openLower(_ node: Node, flags: Int32) throws(Errno) -> FileHandle {
     let pool = overlay.table.pool
     let path = try pool.acquire(node.inode)
     do throws(Errno) {
@@ -144,7 +160,7 @@ extension Request {
 
   /// The inode's id as a backing file of the kernel. All files that are open on an inode at a time agree in whether
   /// there is one, which the kernel demands.
-  private func registerBacking(of inode: Inode) -> Int32? {
+  func registerBacking(of inode: Inode) -> Int32? {
     guard let session = overlay.session, session.usesPassthrough else { return nil }
     return overlay.table.pool.backing(of: inode) { session.registerBacking($0) }
   }
@@ -196,7 +212,7 @@ extension Request {
   private func end(_ handle: FileHandle, _ info: Info) {
     let node = handle.node
     overlay.locks.releasePosix(takenThrough: handle)
-    overlay.table.pool.release(node.inode)
+    if handle.holdsDescriptor { overlay.table.pool.release(node.inode) }
     overlay.table.didRelease(handle)
     if handle.isWritable {
       overlay.didChangeAttributes(of: node.inode, through: node.view)

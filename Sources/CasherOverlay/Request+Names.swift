@@ -11,17 +11,23 @@ extension Request {
     let table = overlay.table
     while true {
       let generation = table.renames.load(ordering: .sequentiallyConsistent)
-      let found: (status: FileStatus, birth: Int64)
-      do throws(Errno) {
-        found = try directory.inode.withDescriptor { descriptor throws(Errno) in
-          try descriptor.statusAndBirth(of: name)
+      let found: FoundFile
+      if let placed = overlay.placed(name, in: directory.inode) {
+        found = FoundFile(placed)
+      } else {
+        do throws(Errno) {
+          found = try directory.inode.withDescriptor { descriptor throws(Errno) in
+            overlay.identified(try descriptor.statusAndBirth(of: name))
+          }
+        } catch {
+          guard error == .noSuchFile else { throw error }
+          // It may have come to be placed between the two looks.
+          if table.renames.load(ordering: .sequentiallyConsistent) != generation { continue }
+          return nil
         }
-      } catch {
-        if error == .noSuchFile { return nil }
-        throw error
       }
       if let node = table.intern(
-        found.status, birth: found.birth, view: directory.view, at: name, in: directory.inode, generation: generation)
+        found, view: directory.view, at: name, in: directory.inode, generation: generation)
       {
         return (node, found.status)
       }
@@ -81,7 +87,10 @@ extension Request {
     let recorder = changeRecorder
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
     try directory.inode.withDescriptor { descriptor throws(Errno) in
-      try asCaller(making: mode) { () throws(Errno) in try body(descriptor) }
+      try overlay.placements.names.with(directory.inode.directoryKey) { () throws(Errno) in
+        if overlay.placed(name, in: directory.inode) != nil { throw .exists }
+        try asCaller(making: mode) { () throws(Errno) in try body(descriptor) }
+      }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
     guard let made = try find(name, in: directory) else { throw .stale }
@@ -95,11 +104,18 @@ extension Request {
     let kind = MadeKind.link(of: node.inode.key)
     let recorder = changeRecorder
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
-    try node.inode.withDescriptor { source throws(Errno) in
-      try directory.inode.withDescriptor { target throws(Errno) in try source.linkSelf(to: target, as: name) }
+    if overlay.placed(name, in: directory.inode) != nil { throw .exists }
+    let inode = try overlay.ordinary(node.inode)
+    try inode.withDescriptor { source throws(Errno) in
+      try directory.inode.withDescriptor { target throws(Errno) in
+        try overlay.placements.names.with(directory.inode.directoryKey) { () throws(Errno) in
+          if overlay.placed(name, in: directory.inode) != nil { throw .exists }
+          try source.linkSelf(to: target, as: name)
+        }
+      }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
-    overlay.didChangeAttributes(of: node.inode, through: directory.view)
+    overlay.didChangeAttributes(of: inode, through: directory.view)
     guard let made = try find(name, in: directory) else { throw .stale }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
     reply(made.node, made.status)
@@ -107,34 +123,25 @@ extension Request {
 
   // MARK: removing and renaming
 
-  /// What stands at a name that is about to lose it, if the kernel knows it, kept open until `settle`.
-  private func hold(_ name: CName, in directory: FileDescriptor) -> Inode? {
-    guard let found = try? directory.statusAndBirth(of: name), let inode = overlay.table.inode(for: found.status.key),
-      (try? overlay.table.pool.acquire(inode)) != nil
-    else { return nil }
-    return inode
-  }
-
-  /// Without any name left, lower's inode can be reached through its descriptor alone.
-  private func settle(_ inode: Inode, through view: View) {
-    let pool = overlay.table.pool
-    if let status = try? inode.status(), status.links == 0 || inode.isDirectory { pool.keepForever(inode) }
-    pool.release(inode)
-    overlay.didChangeAttributes(of: inode, through: view)
-  }
-
   func remove(_ name: CName, in directory: Node, isDirectory: Bool) throws(Errno) {
     try checkWritable(name, in: directory)
     let view = directory.view
     let recorder = changeRecorder
+    recorder?.willRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
     try directory.inode.withDescriptor { descriptor throws(Errno) in
-      let removed = hold(name, in: descriptor)
-      recorder?.willRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
-      do throws(Errno) { try descriptor.remove(name, directory: isDirectory) } catch {
-        if let removed { overlay.table.pool.release(removed) }
-        throw error
+      var concerned = [directory.inode.directoryKey]
+      if isDirectory, let found = try? descriptor.statusAndBirth(of: name) { concerned.append(DirectoryKey(found)) }
+      try overlay.placements.names.with(all: concerned) { () throws(Errno) in
+        let found = try? descriptor.statusAndBirth(of: name)
+        if try removePlaced(name, in: directory, descriptor, isDirectory: isDirectory) { return }
+        if isDirectory, let found, overlay.placements.hasFiles(in: DirectoryKey(found)) { throw .directoryNotEmpty }
+        let removed = found.flatMap { overlay.hold($0) }
+        do throws(Errno) { try descriptor.remove(name, directory: isDirectory) } catch {
+          if let removed { overlay.table.pool.release(removed) }
+          throw error
+        }
+        if let removed, let found { overlay.settle(removed, found.status.key, through: view) }
       }
-      if let removed { settle(removed, through: view) }
     }
     overlay.didChange(name, in: directory.inode, through: view)
     recorder?.didRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
@@ -148,21 +155,15 @@ extension Request {
     let view = directory.view
     let isExchange = flags & RenameFlags.exchange != 0
     let recorder = changeRecorder
+    recorder?.willRename(
+      FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory,
+      exchange: isExchange, by: actor(view))
     try directory.inode.withDescriptor { source throws(Errno) in
       try newDirectory.inode.withDescriptor { target throws(Errno) in
-        let replaced = isExchange ? nil : hold(newName, in: target)
-        recorder?.willRename(
-          FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory,
-          exchange: isExchange, by: actor(view))
-        do throws(Errno) { try source.rename(name, to: target, as: newName, flags: flags) } catch {
-          if let replaced { overlay.table.pool.release(replaced) }
-          throw error
-        }
-        // Whoever looked something up meanwhile looks again (see `InodeTable.intern`).
-        overlay.table.renames.add(1, ordering: .sequentiallyConsistent)
-        didMove(newName, target, from: name, in: directory, to: newDirectory)
-        if isExchange { didMove(name, source, from: newName, in: newDirectory, to: directory) }
-        if let replaced { settle(replaced, through: view) }
+        try move(
+          Renaming(
+            name: name, directory: directory, source: source, newName: newName, newDirectory: newDirectory,
+            target: target, flags: flags))
       }
     }
     overlay.didChange(name, in: directory.inode, through: view)
@@ -173,14 +174,35 @@ extension Request {
     succeed()
   }
 
+  /// A rename of what lower has at the name.
+  func moveInLower(_ renaming: Renaming) throws(Errno) {
+    let (source, target) = (renaming.source, renaming.target)
+    let isExchange = renaming.flags & RenameFlags.exchange != 0
+    let found = isExchange ? nil : try? target.statusAndBirth(of: renaming.newName)
+    let replaced = found.flatMap { overlay.hold($0) }
+    do throws(Errno) {
+      try source.rename(renaming.name, to: target, as: renaming.newName, flags: renaming.flags)
+    } catch {
+      if let replaced { overlay.table.pool.release(replaced) }
+      throw error
+    }
+    // Whoever looked something up meanwhile looks again (see `InodeTable.intern`).
+    overlay.table.renames.add(1, ordering: .sequentiallyConsistent)
+    didMove(renaming.newName, target, from: renaming.name, in: renaming.directory, to: renaming.newDirectory)
+    if isExchange {
+      didMove(renaming.name, source, from: renaming.newName, in: renaming.newDirectory, to: renaming.directory)
+    }
+    if let replaced, let found { overlay.settle(replaced, found.status.key, through: renaming.directory.view) }
+  }
+
   /// What stands at `name` now was at `oldName` before.
   private func didMove(
     _ name: CName, _ descriptor: FileDescriptor, from oldName: CName, in oldDirectory: Node, to directory: Node
   ) {
-    guard let status = try? descriptor.statusAndBirth(of: name).status else { return }
-    overlay.table.didRename(
-      status.key, from: oldName, in: oldDirectory.inode, to: name, in: directory.inode)
-    if let inode = overlay.table.inode(for: status.key) {
+    guard let found = try? descriptor.statusAndBirth(of: name) else { return }
+    let key = overlay.placements.identified(found.status, birth: found.birth).key
+    overlay.table.didRename(key, from: oldName, in: oldDirectory.inode, to: name, in: directory.inode)
+    if let inode = overlay.table.inode(for: key) {
       overlay.didChangeAttributes(of: inode, through: directory.view)
     }
   }

@@ -15,6 +15,9 @@ public final class View: Sendable {
     self.attachment = attachment
   }
 
+  /// For a node that no view has.
+  static let none = View(token: FilePath([]), attachment: nil)
+
   public var isMain: Bool { token.isEmpty }
   /// Whether the recorder is told what is looked at in this view.
   public var isRecorded: Bool { !isMain }

@@ -64,6 +64,9 @@ extension CallOptions: ByteCodable {
     encoder.put(inputPattern ?? [])
     encoder.put(outputRoots)
     encoder.put(each: ignoredArguments) { $0.put($1) }
+    encoder.put(timeLimit != nil)
+    encoder.put(timeLimit ?? 0)
+    encoder.put(given)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -95,6 +98,10 @@ extension CallOptions: ByteCodable {
     inputPattern = isFiltered ? pattern : nil
     outputRoots = try decoder.paths()
     ignoredArguments = try decoder.list { decoder throws(DecodingFailure) in try decoder.uint32() }
+    let isLimited = try decoder.bool()
+    let limit = try decoder.int64()
+    timeLimit = isLimited ? limit : nil
+    given = try decoder.paths()
   }
 }
 
@@ -153,6 +160,11 @@ extension RunReply: ByteCodable {
     encoder.put(outside.rawValue)
     encoder.put(outsideIgnored)
     encoder.put(each: messages) { $0.put($1) }
+    encoder.put(environmentOnly != nil)
+    encoder.put(environmentOnly ?? [])
+    encoder.put(timeLimit != nil)
+    encoder.put(timeLimit ?? 0)
+    encoder.put(reason)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -164,6 +176,13 @@ extension RunReply: ByteCodable {
     self.init(
       view: view, run: run, outside: outside, outsideIgnored: try decoder.paths(),
       messages: try decoder.list { decoder throws(DecodingFailure) in try decoder.string() })
+    let isFiltered = try decoder.bool()
+    let names = try decoder.paths()
+    environmentOnly = isFiltered ? names : nil
+    let isLimited = try decoder.bool()
+    let limit = try decoder.int64()
+    timeLimit = isLimited ? limit : nil
+    reason = try decoder.string()
   }
 }
 
@@ -258,12 +277,16 @@ extension DaemonMessage: ByteCodable {
       encoder.put(each: lines) { $0.put($1) }
       encoder.put(status)
     case .proceed: encoder.put(8 as UInt8)
+    case .phase(let word):
+      encoder.put(9 as UInt8)
+      encoder.put(word)
     }
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
     switch try decoder.byte() {
     case 8: self = .proceed
+    case 9: self = .phase(try decoder.string())
     case 1: self = .hit(try decoder.value())
     case 2: self = .run(try decoder.value())
     case 3: self = .plain(try decoder.string())

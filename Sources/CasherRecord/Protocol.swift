@@ -19,9 +19,10 @@ import CasherSystem
 ///     ◀───────────────────── traceWanted       (a nested call's accesses are in this call's trace)
 ///     traced ─────────────────────────▶
 ///     finished ───────────────────────▶
+///     ◀─────────────────────────── phase       (with -v, zero or more times)
 ///     ◀──────────────────────── recorded                                                                 end
 public enum ProtocolVersion {
-  public static let current: UInt32 = 2
+  public static let current: UInt32 = 3
   /// Longest message that either side accepts, in bytes.
   public static let messageLimit = 1 << 30
   /// Name of the extended attribute that every directory of a mount answers with a `MountAnswer`. In the security
@@ -99,6 +100,11 @@ public struct CallOptions: Hashable, Sendable {
   /// Further text in the weak key: salt, declared variables, each already in one unambiguous piece.
   public var extras: [[UInt8]] = []
   public var tags: [[UInt8]] = []
+  /// Nanoseconds after which the command is ended.
+  public var timeLimit: Int64?
+  /// Names of the options, without dashes, that the command line or the environment has decided: configuration files do
+  /// not change them.
+  public var given: [FilePath] = []
 
   /// Which files a hit puts back.
   public enum Restore: UInt8, Sendable, Hashable {
@@ -189,6 +195,12 @@ public struct RunReply: Hashable, Sendable {
   public var outsideIgnored: [FilePath]
   /// Lines for `--explain` or `-v`, for stderr before the command starts.
   public var messages: [String]
+  /// The variables that the command gets; nil for all.
+  public var environmentOnly: [FilePath]?
+  /// Nanoseconds after which the command is to be ended.
+  public var timeLimit: Int64?
+  /// Why it is a miss, one sentence without a full stop.
+  public var reason = ""
 
   public init(
     view: FilePath, run: Digest, outside: CallOptions.OutsidePolicy, outsideIgnored: [FilePath], messages: [String]
@@ -263,4 +275,6 @@ public enum DaemonMessage: Hashable, Sendable {
   case answer(lines: [String], status: UInt8)
   /// The command may start in the main view.
   case proceed
+  /// What begins now, for `-v`: a word.
+  case phase(String)
 }

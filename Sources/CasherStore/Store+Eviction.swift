@@ -109,6 +109,7 @@ extension Store {
     }
     let report = try evict(maxBytes: options.limit - options.limit / 20)
     automatic.withLock { $0 = (report, Clock.monotonic()) }
+    if !report.runs.isEmpty { tellObserver(of: report) }
   }
 
   /// Nanoseconds after which an eviction that could not free enough is tried again.

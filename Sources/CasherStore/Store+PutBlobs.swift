@@ -19,6 +19,13 @@ extension Store {
     try admit(try writableIngest().ingest(file, isKnown: isPresent))
   }
 
+  /// Keeps a blob that is there for the run that is about to name it, as putting it again would. Throws `.missingBlob`
+  /// when it is not there, or not as it was put.
+  public func keepBlob(_ digest: Digest) throws(StoreError) {
+    guard try hasBlob(digest), let size = try blobSize(digest) else { throw missing(digest) }
+    _ = try admit(BlobIngest.Outcome(digest: digest, size: size, blob: nil))
+  }
+
   private func writableIngest() throws(StoreError) -> BlobIngest {
     if options.isReadOnly { throw StoreError(.readOnly, directory) }
     return BlobIngest(layout: layout, options: options)

@@ -14,6 +14,7 @@ public final class Store: Sendable {
   let worker = Worker()
   /// The last eviction that began by itself, and when (CLOCK_MONOTONIC).
   let automatic = Monitor<(report: EvictionReport, time: Int64)?>(nil)
+  private let evictionObserver = Monitor<(@Sendable (EvictionReport) -> Void)?>(nil)
   /// Blobs that a thread is inflating; others that want the same wait for it.
   let inflating = Monitor<Set<Digest>>([])
 
@@ -35,6 +36,12 @@ public final class Store: Sendable {
     directory = layout.directory
   }
 
+  /// Has `observer` told of each eviction that begins by itself.
+  public func onAutomaticEviction(_ observer: @escaping @Sendable (EvictionReport) -> Void) {
+    evictionObserver.withLock { $0 = observer }
+  }
+
+  func tellObserver(of report: EvictionReport) { evictionObserver.withLock { $0 }?(report) }
   /// SQL statements that this process has run on all of its stores.
   public static var statementsRun: Int { StatementCount.present }
 

@@ -150,12 +150,7 @@ final class StoreLayout: Sendable {
   ) throws(StoreError) {
     guard options.journalMode == .wal else { return }
     let type = try attempt(directory) { () throws(Errno) in try root.filesystemType() }
-    // linux/magic.h: NFS, SMB, CIFS, SMB2, 9P, Coda, AFS, Ceph.
-    let remote: [Int: String] = [
-      0x6969: "NFS", 0x517b: "SMB", 0xff53_4d42: "CIFS", 0xfe53_4d42: "SMB2", 0x0102_1997: "9P", 0x7375_7245: "Coda",
-      0x6b41_4653: "AFS", 0x00c3_6400: "Ceph",
-    ]
-    if let name = remote[type] { throw StoreError(.noLocks, directory, detail: "it is \(name)") }
+    if let name = Store.remoteFilesystem(type) { throw StoreError(.noLocks, directory, detail: "it is \(name)") }
   }
 
   private static func makeEntries(
@@ -244,4 +239,16 @@ enum Boot {
     guard let text = try? file.readAll(limit: 64) else { return 0 }
     return Int64(bitPattern: SHA256.digest(of: text).words.0)
   }()
+}
+
+extension Store {
+  /// What a filesystem between machines is called, of which statfs(2) says `type`; nil for others.
+  public static func remoteFilesystem(_ type: Int) -> String? {
+    // linux/magic.h: NFS, SMB, CIFS, SMB2, 9P, Coda, AFS, Ceph.
+    let remote: [Int: String] = [
+      0x6969: "NFS", 0x517b: "SMB", 0xff53_4d42: "CIFS", 0xfe53_4d42: "SMB2", 0x0102_1997: "9P", 0x7375_7245: "Coda",
+      0x6b41_4653: "AFS", 0x00c3_6400: "Ceph",
+    ]
+    return remote[type]
+  }
 }

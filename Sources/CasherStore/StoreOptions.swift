@@ -31,19 +31,6 @@ public struct StoreOptions: Hashable, Sendable {
   public static let defaultLimit: Int64 = 32 << 30
 
   public init() {}
-
-  /// What `CASHER_MAX_CACHE_BYTES` says over the defaults; throws `.invalidSetting` when it is no size.
-  public init(environment: (String) -> String?) throws(StoreError) {
-    self.init()
-    if let text = environment("CASHER_MAX_CACHE_BYTES"), !text.isEmpty {
-      guard let size = Quantity.bytes(text) else {
-        throw StoreError(
-          .invalidSetting, FilePath("CASHER_MAX_CACHE_BYTES"),
-          detail: "CASHER_MAX_CACHE_BYTES is not a size: \(text) (write bytes, or 500M, 10G, 4GiB)")
-      }
-      limit = size
-    }
-  }
 }
 
 extension Store {

@@ -31,9 +31,18 @@ public enum CommandSignals {
   /// Adopts the orphans among this process's descendants (prctl(2), PR_SET_CHILD_SUBREAPER).
   public static func adoptOrphans() { _ = casher_prctl(Int32(CASHER_PR_SET_CHILD_SUBREAPER), 1) }
 
-  /// A descriptor that becomes readable when a child changes its state; once `hold` was called.
-  public static func childChanges() throws(Errno) -> FileDescriptor {
-    FileDescriptor(rawValue: try check("signalfd") { casher_child_signal() })
+  /// A descriptor that becomes readable when a child changes its state, and with `windows` when the terminal's size
+  /// changes; once `hold` was called. The corresponding C function is `signalfd`.
+  public static func childChanges(windows: Bool = false) throws(Errno) -> FileDescriptor {
+    FileDescriptor(rawValue: try check("signalfd") { casher_child_signal(windows ? 1 : 0) })
+  }
+
+  /// Whether what was read from `childChanges` tells of a changed size.
+  public static func tellsWindow(_ bytes: [UInt8]) -> Bool { casher_tells_window(bytes, bytes.count) != 0 }
+
+  /// Tells this process's group and the terminal's foreground group that the terminal has another size (SIGWINCH).
+  public static func tellWindow(of terminal: FileDescriptor) {
+    casher_signal_foreground(terminal.rawValue, SIGWINCH)
   }
 
   /// What a child has come to.

@@ -64,13 +64,14 @@ public struct FilePath: Hashable, Sendable {
   }
 
   /// Calls `body` with the path as a C string, valid for the call alone.
-  public func withCString<Result, Failure: Error>(
+  @inlinable public func withCString<Result, Failure: Error>(
     _ body: (UnsafePointer<CChar>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    var terminated = ContiguousArray<CChar>()
-    terminated.reserveCapacity(bytes.count + 1)
-    for byte in bytes { terminated.append(CChar(bitPattern: byte)) }
-    terminated.append(0)
+    let terminated = ContiguousArray<CChar>(unsafeUninitializedCapacity: bytes.count + 1) { buffer, count in
+      for (index, byte) in bytes.enumerated() { buffer[index] = CChar(bitPattern: byte) }
+      buffer[bytes.count] = 0
+      count = bytes.count + 1
+    }
     let outcome = terminated.withUnsafeBufferPointer { buffer -> Swift.Result<Result, Failure>? in
       guard let base = buffer.baseAddress else { return nil }
       do throws(Failure) { return .success(try body(base)) } catch { return .failure(error) }

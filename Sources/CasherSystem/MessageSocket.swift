@@ -146,7 +146,7 @@ public struct MessageSocket: Sendable {
   }
 
   /// A path that is too long for an address is reached through a descriptor of its directory.
-  private static func withAddress(
+  static func withAddress(
     of path: FilePath, _ body: (UnsafePointer<sockaddr>, socklen_t) throws(Errno) -> Void
   ) throws(Errno) {
     var reachable = path

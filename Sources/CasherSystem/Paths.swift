@@ -18,6 +18,9 @@ extension FilePath {
     return FilePath(cString: result)
   }
 
+  /// Whether this process may execute the file. The corresponding C function is `access`.
+  public var isExecutable: Bool { withCString { access($0, X_OK) == 0 } }
+
   /// Moves this process to the directory. The corresponding C function is `chdir`.
   public func makeCurrentDirectory() throws(Errno) {
     try withCString { path throws(Errno) in _ = try check("chdir") { chdir(path) } }

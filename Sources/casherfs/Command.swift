@@ -42,9 +42,10 @@ struct Command: Sendable {
 
   /// Every subcommand, in the order in which they are listed.
   static let all: [Command] = [
-    .mount, .unmount, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove, .invalidate,
+    .mount, .unmount, .freeze, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove,
+    .invalidate,
     .clear, .evict, .export, .import,
-    .verify, .explain, .config,
+    .verify, .explain, .config, .doctor, .completions,
   ]
 }
 

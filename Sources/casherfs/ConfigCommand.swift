@@ -1,3 +1,4 @@
+import CasherConfiguration
 import CasherDaemon
 import CasherLauncher
 import CasherStore
@@ -5,105 +6,214 @@ import CasherSystem
 
 extension Command {
   static let config = Command(
-    name: "config", operands: "", operandCount: 0...0, summary: "show every setting, and where it comes from",
+    name: "config", operands: "[check FILE]", operandCount: 0...2,
+    summary: "show every setting, and where it comes from",
     details: """
-      Shows the settings that are in force: where the cache is and how large it may get, how long the kernel keeps \
-      names, which environment variables and which paths outside a mount never count, and the defaults of acache's \
-      options. Each comes from the command line, from an environment variable, or is built in.
+      Shows the settings that are in force in this directory: where the cache is and how large it may get, how long the \
+      kernel keeps names, which environment variables and which paths outside a mount never count, and what options of \
+      acache are by default. Each comes from the command line, from an environment variable, from casher.yml in the \
+      work directory, from the user's own ~/.config/casher/config.yml, or is built in; the first of these counts.
+      'config check FILE' tells what is wrong with a configuration file, by line and column, and exits with 30 when \
+      something is.
       """,
     options: [Option.json, Option.cacheDirectory], run: showConfiguration)
 }
 
 /// One setting and where it comes from.
 private struct Setting {
-  enum Origin {
-    /// The option of this command.
-    case flag(String)
-    case environment(String)
-    case builtIn
-  }
-
   var name: String
   var value: JSON
   /// The value for people, a line each.
   var lines: [String]
-  var origin: Origin
+  /// A list may come from several places; never empty.
+  var origins: [SettingOrigin]
 
-  init(_ name: String, _ value: JSON, _ lines: [String], _ origin: Origin) {
+  init(_ name: String, _ value: JSON, _ lines: [String], _ origins: [SettingOrigin]) {
     self.name = name
     self.value = value
     self.lines = lines
-    self.origin = origin
+    self.origins = origins.isEmpty ? [.builtIn] : origins
   }
 }
 
 private func showConfiguration(_ arguments: Arguments) throws(Failure) -> ExitCode {
-  let settings = generalSettings(try StoreAccess(arguments), arguments) + launcherSettings()
+  if let word = arguments.operands.first {
+    guard word == "check" else {
+      throw Arguments.misused(.config, "'\(word)' is one argument too many")
+    }
+    guard arguments.operands.count == 2 else { throw Arguments.misused(.config, "FILE is missing after check") }
+    return try checkFile(arguments.operands[1], arguments)
+  }
+  let access = try StoreAccess(arguments)
+  let settings = try mountSettings(access) + callSettings(access.configuration) + [rules(access.configuration)]
+  for warning in access.configuration.warnings { Console.complain("\(warning).") }
   if arguments.has("--json") {
-    Console.print(bytes: Array(JSON.object(settings.map { ($0.name, json($0)) }).text.utf8))
+    Console.print(JSON.object(settings.map { ($0.name, json($0)) }))
   } else {
     Console.print(settings.map(text).joined(separator: "\n"))
   }
   return .success
 }
 
-private func generalSettings(_ store: StoreAccess, _ arguments: Arguments) -> [Setting] {
-  let limit = "CASHER_MAX_CACHE_BYTES"
-  let timeout = MountOptions().timeout
+private func checkFile(_ given: FilePath, _ arguments: Arguments) throws(Failure) -> ExitCode {
+  var problems: [InvalidConfiguration.Problem] = []
+  let text: [UInt8]
+  do throws(Errno) {
+    let file = try FileDescriptor.open(given, FileDescriptor.readOnly)
+    defer { file.close() }
+    text = try file.readAll(limit: 1 << 20)
+  } catch { throw Failure(.failure, "\(given) cannot be read: \(error).") }
+  do throws(InvalidConfiguration) { _ = try ConfigurationFile(path: given, text: text) } catch {
+    problems = error.problems
+    if !arguments.has("--json") { for line in error.lines { Console.print(line) } }
+  }
+  if arguments.has("--json") {
+    Console.print(
+      JSON.object([
+        ("file", .path(given)), ("valid", .bool(problems.isEmpty)),
+        (
+          "problems",
+          .array(
+            problems.map { problem in
+              .object([
+                ("line", .integer(Int64(problem.position?.line ?? 0))),
+                ("column", .integer(Int64(problem.position?.column ?? 0))), ("message", .string(problem.message)),
+              ])
+            })
+        ),
+      ]))
+  } else if problems.isEmpty {
+    Console.print("\(given): nothing is wrong")
+  }
+  return problems.isEmpty ? .success : .badConfiguration
+}
+
+// MARK: the settings
+
+private func mountSettings(_ store: StoreAccess) throws(Failure) -> [Setting] {
+  var timeout = MountOptions().timeout
+  var timeoutOrigin = SettingOrigin.builtIn
+  if let found = store.configuration.value(of: "mount_timeout"), case .number(let value) = found.value {
+    timeout = value
+    timeoutOrigin = .file(found.file, line: found.line)
+  }
+  let logSize = try store.logLimit()
+  let level = store.options.compressionLevel
+  let durability = store.durability.rawValue
   let noise = EnvironmentPolicy.noise
   let outside = OutsidePaths.neverCounting
   return [
-    Setting("cache_directory", .path(store.directory), ["\(store.directory)"], originOfDirectory(arguments)),
     Setting(
-      "max_cache_bytes", .integer(store.limit), [Quantity.size(store.limit)],
-      Environment.nonEmptyValue(limit) == nil ? .builtIn : .environment(limit)),
+      "cache_directory", .path(store.directory), ["\(store.directory)"], [store.origin(of: "cache_directory")]),
     Setting(
-      "timeout_seconds", .number(Double(timeout) / 1e9),
-      ["\(Quantity.duration(timeout)) unless 'casherfs mount -o timeout=' says otherwise"], .builtIn),
+      "max_cache_size", .integer(store.limit), [Quantity.size(store.limit)], [store.origin(of: "max_cache_size")]),
     Setting(
-      "ignored_environment", .array(noise.map { .path($0) }), noise.map(\.description), .builtIn),
-    Setting("ignored_outside", .array(outside.map { .path($0) }), outside.map(\.description), .builtIn),
+      "compression", level.map { .integer(Int64($0)) } ?? .null, [level.map { "level \($0)" } ?? "off"],
+      [store.origin(of: "compression")]),
+    Setting("durability", .string(durability), [durability], [store.origin(of: "durability")]),
+    Setting(
+      "mount_timeout", .number(Double(timeout) / 1e9),
+      ["\(Quantity.duration(timeout)) unless 'casherfs mount -o timeout=' says otherwise"], [timeoutOrigin]),
+    Setting(
+      "log_size", .integer(logSize), [Quantity.size(logSize)],
+      [try store.find("log_size")?.origin ?? .builtIn]),
+    Setting("ignored_environment", .array(noise.map { .path($0) }), noise.map(\.description), []),
+    Setting("ignored_outside", .array(outside.map { .path($0) }), outside.map(\.description), []),
   ]
 }
 
-private func originOfDirectory(_ arguments: Arguments) -> Setting.Origin {
-  if arguments.has(Option.cacheDirectory.name) { return .flag(Option.cacheDirectory.name) }
-  for name in ["CASHER_CACHE_DIR", "XDG_CACHE_HOME"] {
-    guard let value = Environment.nonEmptyValue(name) else { continue }
-    if name == "CASHER_CACHE_DIR" || value.isAbsolute { return .environment(name) }
+/// What calls of acache take for granted: what files say, and the variables of options.
+private func callSettings(_ files: ConfigurationFiles.Contents) -> [Setting] {
+  var result: [Setting] = []
+  let keys = SettingKey.all.filter { $0.scope == .call }
+  let options = CasherLauncher.Option.all
+  for key in keys {
+    let variable = options.first { $0.name == key.name.replacing("_", with: "-") }?.variable
+    let given = variable.flatMap { name in Environment.nonEmptyValue(name).map { (name, $0) } }
+    let entries = files.files.compactMap { file in file.settings[key.name].map { (file.path, $0) } }
+    if let (name, text) = given {
+      result.append(Setting(key.name, .path(text), ["\(text)"], [.environment(name)]))
+    } else if key.kind.isList, key.name != "only_env", !entries.isEmpty {
+      var values: [[UInt8]] = []
+      for case (_, .list(let list)) in entries.map({ ($0.0, $0.1.value) }) {
+        values += list.filter { !values.contains($0) }
+      }
+      result.append(
+        Setting(
+          key.name, .array(values.map { .bytes($0) }), values.map { "\(FilePath($0))" },
+          entries.map { .file($0.0, line: $0.1.line) }))
+    } else if let (path, entry) = entries.first {
+      let (value, lines) = shown(entry.value, key)
+      result.append(Setting(key.name, value, lines, [.file(path, line: entry.line)]))
+    } else {
+      result.append(Setting(key.name, .null, ["not set"], []))
+    }
   }
-  return .builtIn
+  for option in options {
+    let name = option.name.replacing("-", with: "_")
+    guard let variable = option.variable, !keys.contains(where: { $0.name == name }) else { continue }
+    let given = Environment.nonEmptyValue(variable)
+    result.append(
+      Setting(
+        name, given.map { .path($0) } ?? .null, [given?.description ?? "not set"],
+        given == nil ? [] : [.environment(variable)]))
+  }
+  return result
 }
 
-/// The options of acache that have a default in the environment.
-private func launcherSettings() -> [Setting] {
-  CasherLauncher.Option.all.compactMap { option in
-    guard let variable = option.variable else { return nil }
-    let given = Environment.nonEmptyValue(variable)
-    return Setting(
-      "acache_" + option.name.replacing("-", with: "_"), given.map { .path($0) } ?? .null,
-      [given?.description ?? "not set"], given == nil ? .builtIn : .environment(variable))
+private func rules(_ files: ConfigurationFiles.Contents) -> Setting {
+  var values: [JSON] = []
+  var lines: [String] = []
+  var origins: [SettingOrigin] = []
+  for file in files.files {
+    for rule in file.rules {
+      origins.append(.file(file.path, line: rule.line))
+      let settings = SettingKey.all.compactMap { key in rule.settings[key.name].map { (key, $0) } }
+      values.append(
+        .object([
+          (SettingKey.match, .array(rule.patterns.map { .path($0) })), ("source", .path(file.path)),
+          ("line", .integer(Int64(rule.line))),
+          ("settings", .object(settings.map { ($0.name, shown($1.value, $0).0) })),
+        ]))
+      let words = settings.map { "\($0.name)=\(shown($1.value, $0).1.joined(separator: ","))" }
+      lines.append("'\(rule.patterns.map(\.description).joined(separator: "', '"))': " + words.joined(separator: " "))
+    }
+  }
+  return Setting(SettingKey.rules, .array(values), lines.isEmpty ? ["none"] : lines, origins)
+}
+
+/// A value for JSON, sizes in bytes and durations in seconds, and for people.
+private func shown(_ value: SettingValue, _ key: SettingKey) -> (JSON, [String]) {
+  switch value {
+  case .flag(let isOn): (.bool(isOn), [isOn ? "true" : "false"])
+  case .number(let number):
+    switch key.kind {
+    case .duration: (.number(Double(number) / 1e9), [Quantity.duration(number)])
+    case .size: (.integer(number), [Quantity.size(number)])
+    default: (.integer(number), ["\(number)"])
+    }
+  case .off: (.null, ["off"])
+  case .text(let text): (.bytes(text), ["\(FilePath(text))"])
+  case .list(let list): (.array(list.map { .bytes($0) }), list.map { "\(FilePath($0))" })
   }
 }
+
+// MARK: printing
 
 private func json(_ setting: Setting) -> JSON {
-  let (origin, source): (String, JSON) =
-    switch setting.origin {
-    case .flag(let name): ("command line", .string(name))
-    case .environment(let name): ("environment", .string(name))
-    case .builtIn: ("built in", .null)
-    }
-  return .object([("value", setting.value), ("origin", .string(origin)), ("source", source)])
+  let first = setting.origins.first ?? .builtIn
+  return .object(
+    [("value", setting.value)] + first.members + [("sources", .array(setting.origins.map { .object($0.members) }))])
 }
 
 private func text(_ setting: Setting) -> String {
-  let origin =
-    switch setting.origin {
-    case .flag(let name): "from \(name)"
-    case .environment(let name): "from $\(name)"
-    case .builtIn: "built in"
-    }
+  var origins: [String] = []
+  for origin in setting.origins.map(\.text) where !origins.contains(origin) { origins.append(origin) }
+  let origin = origins.joined(separator: ", ")
   let head = Help.pad(setting.name, to: 22)
+  if setting.name == SettingKey.rules, !setting.origins.isEmpty, setting.lines != ["none"] {
+    return (["\(head)"] + zip(setting.lines, setting.origins).map { "    \($0)  (\($1.text))" }).joined(separator: "\n")
+  }
   if setting.lines.count == 1 { return "\(head)  \(setting.lines[0])  (\(origin))" }
   var result = ["\(head)  (\(origin))"]
   var line = ""

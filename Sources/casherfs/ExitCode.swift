@@ -29,6 +29,22 @@ enum ExitCode: Int32, Sendable {
   case missingProgram = 21
   /// A file to be imported is no archive of runs, or was changed.
   case damagedArchive = 22
+  /// A configuration file says what it cannot.
+  case badConfiguration = 30
+
+  /// For people, in the order of docs/exit-codes.md, which says more.
+  static let meanings: [(ExitCode, String)] = [
+    (.success, "Done"), (.failure, "Something went wrong that has no number of its own"),
+    (.usage, "The command line cannot be understood"), (.missing, "The directory is not there"),
+    (.notDirectory, "It is not a directory"), (.alreadyMounted, "It is mounted already"), (.busy, "It is in use"),
+    (.unreadable, "It may not be read or entered"), (.noFuse, "FUSE cannot be used"),
+    (.storeUnusable, "The cache directory cannot be used"), (.notMounted, "It is not mounted"),
+    (.dead, "It is mounted, but its daemon is gone"), (.noSuchRun, "There is no such run"),
+    (.ambiguousRun, "Several runs begin with what was given"), (.noSuchOutput, "The run left no such output"),
+    (.missingProgram, "Another program is needed and not installed"),
+    (.damagedArchive, "What is to be imported is no export, or was changed"),
+    (.badConfiguration, "A configuration file says what it cannot"),
+  ]
 }
 
 /// What ends a command early: one sentence that says what is wrong and what to do about it.

@@ -3,19 +3,32 @@ import CasherSystem
 
 extension Command {
   static let log = Command(
-    name: "log", operands: "", operandCount: 0...0, summary: "list the stored runs, newest first",
+    name: "log", operands: "[--daemon DIR]", operandCount: 0...1, summary: "list the stored runs, newest first",
     details: """
       Lists stored runs, newest first: id, age, how long the command took, how many paths it depended on and \
       produced, the size of what it produced, how often it was replayed, exit status and command.
+      With --daemon it prints what the daemon of a mount has done instead, a line each of key=value words: of the mount \
+      at DIR, or of that which the current directory is in.
       """,
     options: [
       RunSelection.command, RunSelection.tag, RunSelection.status, RunSelection.since, RunSelection.limit(50),
+      Option("--daemon", "print the log of a mount's daemon instead"),
+      Option("--follow", short: "-f", "with --daemon: go on printing what is added, until interrupted"),
       Option.json, Option.cacheDirectory,
     ],
     run: listRuns)
 }
 
 private func listRuns(_ arguments: Arguments) throws(Failure) -> ExitCode {
+  if arguments.has("--daemon") {
+    try DaemonLogReader(arguments.operands.first, arguments).run(
+      limit: try RunSelection.limit(arguments, 50), follow: arguments.has("--follow"))
+    return .success
+  }
+  if let surplus = arguments.operands.first {
+    throw Arguments.misused(.log, "'\(surplus)' is one argument too many")
+  }
+  if arguments.has("--follow") { throw Arguments.misused(.log, "--follow says nothing without --daemon") }
   var filter = try RunSelection.filter(arguments)
   filter.limit = try RunSelection.limit(arguments, 50)
   var runs: [StoredRun] = []

@@ -21,14 +21,12 @@ extension Command {
 
 private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode {
   let directory = try target(arguments)
-  let configuration = try MountConfiguration(arguments, directory: directory)
-  let store = try StoreAccess(arguments)
+  let store = try StoreAccess(arguments, for: directory)
+  let configuration = try MountConfiguration(arguments, directory: directory, store)
+  for warning in store.configuration.warnings { Console.complain("\(warning).") }
   try checkFuse()
   let standsInside = ((try? FilePath.currentDirectory())?.isWithin(directory)) ?? false
-  if configuration.foreground {
-    try MountServer.serveInForeground(configuration, store)
-    return .success
-  }
+  if configuration.foreground { return try MountServer.serveInForeground(configuration, store) }
   try startServer(configuration, store)
   if standsInside {
     Console.complain(
@@ -41,6 +39,8 @@ private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode 
 private func target(_ arguments: Arguments) throws(Failure) -> FilePath {
   var resolved: [FilePath] = []
   for given in arguments.operands {
+    // What the killed daemon of an earlier mount had placed is placed again by the new one.
+    if let path = try? MountedDirectory.path(of: given), DeadMount.isAt(path) { try DeadMount.detach(path) }
     do throws(Errno) {
       resolved.append(try given.resolved())
       try FileDescriptor.open(given, O_RDONLY | O_DIRECTORY).close()
@@ -73,7 +73,9 @@ enum MountFailure {
       Failure(.unreadable, "\(directory) cannot be read; mount a directory that you may read and enter.")
     case Errno(rawValue: ENOTCONN):
       Failure(
-        .dead, "\(directory) is a mount whose daemon is gone; run 'casherfs unmount \(directory)', then mount again.")
+        .dead,
+        "\(directory) is a mount whose daemon is gone; 'casherfs mount \(directory)' goes on with it, "
+          + "'casherfs unmount \(directory)' ends it.")
     default:
       Failure(.failure, "\(directory) cannot be mounted: \(error).")
     }
@@ -104,7 +106,10 @@ private func startServer(_ configuration: MountConfiguration, _ store: StoreAcce
     throw Failure(.failure, "the daemon of the mount cannot be started: \(error).")
   }
   if let outcome = MountReport(encoded: report) {
-    if case .failed(let failure) = outcome { throw failure }
+    switch outcome {
+    case .failed(let failure): throw failure
+    case .ready(let lines): for line in lines { Console.complain(line) }
+    }
     return
   }
   let status = (try? child.wait()) ?? -1

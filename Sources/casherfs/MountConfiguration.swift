@@ -1,3 +1,4 @@
+import CasherDaemon
 import CasherSystem
 
 /// What one mount was asked to be.
@@ -9,11 +10,14 @@ struct MountConfiguration: Sendable {
   var debug: Bool
   var options: MountOptions
 
-  init(_ arguments: Arguments, directory: FilePath) throws(Failure) {
+  /// `store`: the cache, with what the configuration files say.
+  init(_ arguments: Arguments, directory: FilePath, _ store: StoreAccess) throws(Failure) {
     self.directory = directory
     debug = arguments.has("--debug")
     foreground = debug || arguments.has("--foreground")
     options = MountOptions()
+    if case .number(let timeout) = store.configuration.value(of: "mount_timeout")?.value { options.timeout = timeout }
+    options.durability = store.durability
     for list in arguments.all("--options") { try options.add(list) }
   }
 
@@ -33,6 +37,8 @@ struct MountOptions: Sendable {
   var passthrough = true
   /// How many threads serve requests; nil for as many as fit the machine.
   var threads: Int?
+  /// What of the files that are only in the cache so far survives a loss of power.
+  var durability = Durability.normal
   /// Whether the mount ends with the last acache --mount that uses it.
   var isTransient = false
   /// Everything as it was given, to be handed on.
@@ -40,12 +46,17 @@ struct MountOptions: Sendable {
 
   static let help = """
     timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
-    no_passthrough (read and write files through the daemon), transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
+    no_passthrough (read and write files through the daemon), durability=none|normal|full (what survives a loss of \
+    power: nothing is synced, what becomes an ordinary file at a freeze or unmount is, or each step is), \
+    transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
     """
 
   /// Names that mount(8) and fstab(5) give to every filesystem and that say nothing here.
   private static let ignored: Set<String> = [
-    "rw", "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "exec", "suid", "nosuid", "dev", "nodev",
+    "rw", "group", "strictatime", "lazytime", "nolazytime", "silent", "loud", "mand", "nomand", "iversion",
+    "noiversion",
+    "allow_other", "default_permissions", "defaults", "auto", "noauto", "user", "users", "nouser", "owner", "exec",
+    "suid", "nosuid", "dev", "nodev",
     "async", "sync", "atime", "noatime", "relatime", "diratime", "nodiratime", "nofail", "_netdev",
   ]
 
@@ -69,10 +80,16 @@ struct MountOptions: Sendable {
         throw Failure(.usage, "'\(value)' after threads= is not a number from 1 to 256.")
       }
       threads = count
+    case ("durability", let value?):
+      guard let level = Durability(rawValue: value) else {
+        throw Failure(.usage, "'\(value)' after durability= is not one of none, normal and full.")
+      }
+      durability = level
     case ("no_passthrough", nil): passthrough = false
     case ("transient", nil): isTransient = true
     default:
-      guard value == nil && MountOptions.ignored.contains(name) || name.hasPrefix("x-") else {
+      let isForOthers = name.hasPrefix("x-") || name.hasPrefix("X-") || name == "comment" || name == "user"
+      guard value == nil && MountOptions.ignored.contains(name) || isForOthers else {
         throw Failure(.usage, "'\(name)' is not a mount option; 'casherfs mount --help' lists them.")
       }
     }

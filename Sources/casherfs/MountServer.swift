@@ -15,17 +15,17 @@ enum MountServer {
     do throws(Failure) {
       let parsed = try Arguments(arguments, for: .mount)
       guard let directory = parsed.operands.first else { throw Failure(.usage, "DIR is missing.") }
-      let configuration = try MountConfiguration(parsed, directory: directory)
-      let store = try StoreAccess(parsed)
+      let store = try StoreAccess(parsed, for: directory)
+      let configuration = try MountConfiguration(parsed, directory: directory, store)
       // No directory but the mounted one is kept in use, and the terminal only until the mount works.
       try? FilePath("/").makeCurrentDirectory()
-      try serve(configuration, store) { log in
+      let report = try serve(configuration, store) { log, recovery in
         try? log.duplicate(onto: .standardOutput)
         try? log.duplicate(onto: .standardError)
-        try? reportDescriptor.writeAll(MountReport.ready.encoded)
+        try? reportDescriptor.writeAll(MountReport.ready(MountReport.lines(recovery)).encoded)
         reportDescriptor.close()
       }
-      return ExitCode.success.rawValue
+      return (report.isComplete ? ExitCode.success : .failure).rawValue
     } catch {
       try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
       return error.code.rawValue
@@ -33,26 +33,33 @@ enum MountServer {
   }
 
   /// `casherfs mount -f`: serves the mount until it ends.
-  static func serveInForeground(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) {
-    try serve(configuration, store) { _ in }
+  static func serveInForeground(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) -> ExitCode {
+    let report = try serve(configuration, store) { _, recovery in
+      for line in MountReport.lines(recovery) { Console.complain(line) }
+    }
+    let outcome = FreezeOutcome(report)
+    outcome.complain()
+    return outcome.failures.isEmpty ? .success : .failure
   }
 
-  /// Serves the mount until it ends. `ready` is called when it works, with the mount's log.
+  /// Serves the mount until it ends. `ready` is called when it works, with the mount's log and what was recovered.
   private static func serve(
-    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FileDescriptor) -> Void
-  ) throws(Failure) {
+    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FileDescriptor, Recovery) -> Void
+  ) throws(Failure) -> FreezeReport {
     var daemon = DaemonConfiguration(
       directory: configuration.directory, storeDirectory: store.directory, storeOptions: store.options)
     daemon.timeout = Double(configuration.options.timeout) / 1e9
     daemon.passthrough = configuration.options.passthrough
     daemon.threads = configuration.options.threads
     daemon.trace = configuration.debug
+    daemon.durability = configuration.options.durability
     daemon.isTransient = configuration.options.isTransient
-    let log = store.directory.appending("mounts").appending(daemon.mountID).appending("log")
+    daemon.logLimit = try store.logLimit()
+    let log = DaemonLog.path(in: store.mountDirectory(daemon.mountID))
     do throws(DaemonError) {
-      try Daemon.run(daemon) {
+      return try Daemon.run(daemon) { recovery in
         let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
-        ready(file ?? .standardError)
+        ready(file ?? .standardError, recovery)
         file?.close()
       }
     } catch { throw failure(error, configuration.directory) }
@@ -70,7 +77,7 @@ enum MountServer {
     }
   }
 
-  private static func failure(_ error: DaemonError, _ directory: FilePath) -> Failure {
+  static func failure(_ error: DaemonError, _ directory: FilePath) -> Failure {
     switch error {
     case .store(let error): StoreAccess.failure(error)
     case .storeInsideMount(let store):
@@ -80,6 +87,10 @@ enum MountServer {
       )
     case .socket(let path, let error):
       Failure(.storeUnusable, "the daemon's socket \(path) cannot be made: \(error).")
+    case .stillServed(let directory):
+      Failure(
+        .busy,
+        "the daemon of an earlier mount of \(directory) is still writing its files or kept by who uses it; try again.")
     case .overlay(let error): Failure(code(error.code), "\(error).")
     }
   }

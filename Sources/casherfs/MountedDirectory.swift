@@ -15,6 +15,11 @@ enum MountedDirectory {
     throw Failure(.notMounted, "\(path) is not mounted; 'casherfs status' lists what is.")
   }
 
+  /// The absolute path of a directory, mounted or not; also that of a dead mount.
+  static func path(of given: FilePath) throws(Failure) -> FilePath {
+    do throws(Errno) { return try resolved(given) } catch { throw MountFailure.unusable(given, error) }
+  }
+
   /// The places of all of Casher's mounts.
   static func all() throws(Failure) -> [FilePath] {
     do throws(Errno) { return try MountTable.casherMounts().map(\.mountPoint) } catch {

@@ -30,7 +30,8 @@ private struct MountState {
       problem =
         error == .accessDenied || error == .notPermitted
         ? "this mount belongs to another user, and only that user and root can ask it."
-        : "the daemon of this mount is gone (\(error)); run 'casherfs unmount \(directory)', then mount again."
+        : "the daemon of this mount is gone (\(error)); 'casherfs mount \(directory)' goes on with it and all its files, "
+          + "'casherfs unmount \(directory)' ends it."
     }
   }
 }

@@ -1,3 +1,5 @@
+import CasherConfiguration
+import CasherDaemon
 import CasherRecord
 import CasherStore
 import CasherSystem
@@ -7,20 +9,92 @@ struct StoreAccess {
   let directory: FilePath
   let options: StoreOptions
 
-  /// The cache that `--cache-dir` or the environment names.
-  init(_ arguments: Arguments) throws(Failure) {
-    let given = arguments.path(Option.cacheDirectory.name)
-    guard let directory = given ?? Store.defaultDirectory(environment: Environment.value) else {
+  /// Of mounts that do not say otherwise.
+  let durability: Durability
+  /// What the configuration files say.
+  let configuration: ConfigurationFiles.Contents
+  /// Where what is in force comes from, by the settings' names; what is not there is built in.
+  private(set) var origins: [String: SettingOrigin] = [:]
+
+  /// The cache that `--cache-dir`, the environment or a configuration file names. `directory`: the work directory that
+  /// the files are looked for in, when it is not that of the current directory.
+  init(_ arguments: Arguments, for directory: FilePath? = nil) throws(Failure) {
+    configuration = try Configuration.load(for: directory ?? Configuration.workDirectory())
+    (self.directory, origins["cache_directory"]) = try StoreAccess.directory(arguments, configuration)
+    var options = StoreOptions()
+    var durability = Durability.normal
+    for name in ["max_cache_size", "compression", "durability"] {
+      guard let key = SettingKey.named(name), let found = try StoreAccess.value(of: key, configuration) else {
+        continue
+      }
+      origins[name] = found.origin
+      switch (name, found.value) {
+      case ("max_cache_size", .number(let size)): options.limit = size
+      case ("compression", .off): options.compressionLevel = nil
+      case ("compression", .number(let level)): options.compressionLevel = Int32(clamping: level)
+      case ("durability", .text(let word)):
+        durability = Durability(rawValue: String(decoding: word, as: UTF8.self)) ?? .normal
+        options.durability = durability == .full ? .full : .fast
+      default: break
+      }
+    }
+    self.options = options
+    self.durability = durability
+  }
+
+  /// Bytes that the log of a mount grows to.
+  func logLimit() throws(Failure) -> Int64 {
+    guard case .number(let size) = try find("log_size")?.value else { return DaemonLog.standardLimit }
+    return size
+  }
+
+  /// What the environment or a file says of a setting.
+  func find(_ name: String) throws(Failure) -> (value: SettingValue, origin: SettingOrigin)? {
+    guard let key = SettingKey.named(name) else { return nil }
+    return try StoreAccess.value(of: key, configuration)
+  }
+
+  /// Where the socket and the log of a mount are.
+  func mountDirectory(_ id: String) -> FilePath { directory.appending("mounts").appending(id) }
+
+  func origin(of name: String) -> SettingOrigin { origins[name] ?? .builtIn }
+
+  private static func directory(
+    _ arguments: Arguments, _ configuration: ConfigurationFiles.Contents
+  ) throws(Failure) -> (FilePath, SettingOrigin?) {
+    var origin: SettingOrigin?
+    var directory: FilePath?
+    if let given = arguments.path(Option.cacheDirectory.name) {
+      (directory, origin) = (given, .flag(Option.cacheDirectory.name))
+    } else if let key = SettingKey.named("cache_directory"), let found = try value(of: key, configuration),
+      case .text(let bytes) = found.value
+    {
+      (directory, origin) = (FilePath(bytes), found.origin)
+    } else {
+      directory = Store.defaultDirectory(environment: Environment.value)
+      if Environment.nonEmptyValue("XDG_CACHE_HOME")?.isAbsolute == true { origin = .environment("XDG_CACHE_HOME") }
+    }
+    guard let directory else {
       throw Failure(.storeUnusable, "there is no cache directory: set CASHER_CACHE_DIR, or HOME.")
     }
     do throws(Errno) {
-      self.directory = directory.isAbsolute ? directory : try FilePath.currentDirectory().appending(directory)
+      return (directory.isAbsolute ? directory : try FilePath.currentDirectory().appending(directory), origin)
     } catch {
       throw Failure(.storeUnusable, "\(directory) cannot be found, because this directory is gone: cd to another one.")
     }
-    do throws(StoreError) {
-      options = try StoreOptions { name in Environment.value(name).map { String(decoding: $0.bytes, as: UTF8.self) } }
-    } catch { throw Failure(.usage, "\(error).") }
+  }
+
+  /// What the environment or a file says of a setting.
+  private static func value(
+    of key: SettingKey, _ configuration: ConfigurationFiles.Contents
+  ) throws(Failure) -> (value: SettingValue, origin: SettingOrigin)? {
+    if let variable = key.variable, let text = Environment.nonEmptyValue(variable) {
+      guard let value = key.value(of: text) else {
+        throw Failure(.usage, "\(variable) is \(key.kind.description), not '\(text)'.")
+      }
+      return (value, .environment(variable))
+    }
+    return configuration.value(of: key.name).map { ($0.value, .file($0.file, line: $0.line)) }
   }
 
   /// The limit in force, in bytes.

@@ -23,6 +23,14 @@ func run(_ arguments: [FilePath]) -> Int32 {
       return ExitCode.success.rawValue
     case MountServer.privateArgument:
       return MountServer.run(rest)
+    case SystemCheck.privateArgument:
+      return SystemCheck.separate()
+    case ManualPages.privateArgument:
+      guard let page = rest.first.flatMap({ ManualPages.text($0.description) }) else {
+        throw Failure(.usage, "there is no manual page of that name.")
+      }
+      Console.print(bytes: Array(page.utf8))
+      return ExitCode.success.rawValue
     default:
       let command = try command(named: first)
       let parsed = try Arguments(rest, for: command)
@@ -47,4 +55,7 @@ func command(named name: String) throws(Failure) -> Command {
 
 Faults.armFromEnvironment()
 signal(SIGPIPE, SIG_IGN)
+if let name = CommandLine.programName, MountHelper.names.contains(name.lastComponent) {
+  exit(MountHelper.run(CommandLine.byteArguments))
+}
 exit(run(CommandLine.byteArguments))

@@ -92,12 +92,6 @@ import Testing
     #expect(Quantity.bytes(text) == nil)
   }
 
-  @Test func `the limit comes from the environment`() throws {
-    #expect(try StoreOptions(environment: { $0 == "CASHER_MAX_CACHE_BYTES" ? "1M" : nil }).limit == 1 << 20)
-    #expect(try StoreOptions(environment: { _ in nil }).limit == 32 << 30)
-    #expect(fails(.invalidSetting) { _ = try StoreOptions(environment: { _ in "much" }) })
-  }
-
   @Test func `the directory comes from the environment`() {
     func directory(_ environment: [String: FilePath]) -> FilePath? {
       Store.defaultDirectory { environment[$0] }

@@ -45,6 +45,9 @@ struct CacheOptionTests {
       try place.acache("echo x", options: options)
       #expect(try place.counts() == Counts(hits: 0, misses: 2))
       age()
+      #expect(
+        try place.casherfs("explain", "--", "/bin/sh", "-c", "echo x", in: place.work).output
+          .contains("has the same inputs, but is older than it may be"))
       // It stays expired for a call that does not ask.
       try place.acache("echo x")
       #expect(try place.counts() == Counts(hits: 0, misses: 3))

@@ -13,7 +13,7 @@ struct CommandLineTests {
       "mount", "unmount", "status", "top", "stats", "log", "show", "explain", "evict", "config", "get", "diff",
       "history",
       "rm",
-      "invalidate", "clear", "export", "import",
+      "invalidate", "clear", "export", "import", "doctor", "completions",
     ])
   func help(command: String) throws {
     let outcome = try place.casherfs(command, "--help")

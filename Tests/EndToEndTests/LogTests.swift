@@ -63,4 +63,17 @@ struct LogTests {
       #expect(text.contains("started     \(String((inner["id"] as? String ?? "").prefix(12)))"))
     }
   }
+
+  @Test("Colours are for a terminal that knows them, and NO_COLOR turns them off")
+  func colours() throws {
+    try withMount { place throws in
+      try place.acache("exit 3", options: ["--cache-failures"])
+      func log(_ setting: String) throws -> String {
+        try place.shell("\(setting) script -qec 'casherfs log' /dev/null", in: place.base).output
+      }
+      #expect(try log("TERM=xterm").contains("\u{1b}[31m"))
+      #expect(try !log("TERM=xterm NO_COLOR=1").contains("\u{1b}"))
+      #expect(try !log("TERM=dumb").contains("\u{1b}"))
+    }
+  }
 }

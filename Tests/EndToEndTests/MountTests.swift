@@ -87,9 +87,13 @@ struct MountTests {
       let status = try place.casherfs("status", place.work)
       #expect(status.status == 11)
       #expect(status.output.contains("casherfs unmount \(place.work)"))
-      #expect(try place.casherfs("mount", place.work).status == 11)
       #expect(try place.casherfs("unmount", place.work).status == 0)
       #expect(place.read("file") == "kept")
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(place.read("file") == "kept")
+      let second = try #require(try place.daemon())
+      kill(second, SIGKILL)
+      try place.waitForEnd(of: second)
       #expect(try place.casherfs("mount", place.work).status == 0)
       #expect(place.read("file") == "kept")
     }
@@ -145,13 +149,13 @@ struct MountTests {
 
 extension Place {
   /// The process that serves the mount.
-  fileprivate func daemon() throws -> Int32? {
+  func daemon() throws -> Int32? {
     let mounts = try casherfs("status", work, "--json").json(as: [[String: Any]].self)
     return (mounts.first?["process"] as? Int).flatMap { Int32(exactly: $0) }
   }
 
   /// Waits until the process is gone; tail(1) ends with it.
-  fileprivate func waitForEnd(of process: Int32) throws {
+  func waitForEnd(of process: Int32) throws {
     try shell("exec timeout 30 tail --pid=\(process) -s 0.02 -f /dev/null", in: "/")
   }
 }

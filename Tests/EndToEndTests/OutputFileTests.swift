@@ -47,11 +47,11 @@ struct OutputFileTests {
     defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
     let script = "acache -- readlink /proc/self/fd/1 > out; cat out"
     let wanted = place.work + "/out\n"
-    #expect(try place.acache(script, options: ["-v"]) == Outcome(status: 0, output: wanted, error: ""))
+    #expect(try place.acache(script) == Outcome(status: 0, output: wanted, error: ""))
     try place.shell("rm out")
     let second = try place.acache(script, options: ["-v"])
     #expect(second.output == wanted)
-    #expect(second.error.hasPrefix("acache: hit"))
+    #expect(second.error.contains("\nacache: hit"))
     #expect(place.read("out") == wanted)
     #expect(try place.counts() == Counts(hits: 1, misses: 2))
   }

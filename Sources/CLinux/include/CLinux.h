@@ -7,6 +7,7 @@
 // Swift's Glibc module leaves this one out.
 #include <sys/xattr.h>
 #include "Launch.h"
+#include "Terminal.h"
 #include "CLinuxOverlay.h"
 
 int casher_open(const char *path, int flags, mode_t mode);

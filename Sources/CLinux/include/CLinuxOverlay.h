@@ -18,4 +18,5 @@ int casher_has_sys_admin(void);
 // Runs a program, found by PATH, with this process's environment (posix_spawnp(3)): its exit status, or -1.
 int casher_run(char *const arguments[]);
 
+enum { CASHER_AT_EACCESS = 0x200 };
 enum { CASHER_RENAME_WHITEOUT = 4, CASHER_AT_SYMLINK_FOLLOW = 0x400, CASHER_O_DIRECT = 040000 };

@@ -1,6 +1,7 @@
 // Starting a command: what must happen between fork(2) and execve(2), and the signals of the process that waits for it.
 // For a process with one thread.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -71,8 +72,13 @@ int casher_signals_interrupted(void);
 int casher_has_ended(pid_t child);
 // Ends the process by SIGPIPE as a writer without a reader ends; returns when the signal was ignored all along.
 void casher_die_of_sigpipe(void);
-// A descriptor that is readable when a child has ended, stopped or gone on.
-int casher_child_signal(void);
+// A descriptor that is readable when a child has ended, stopped or gone on, and, if `windows`, when the size of the
+// terminal has changed (signalfd(2)); SIGWINCH is blocked then.
+int casher_child_signal(int windows);
+// Whether one of the records read from that descriptor is a changed size's.
+int casher_tells_window(const void *bytes, size_t size);
+// Sends a signal to this process's group, and to the foreground group of the terminal if that is another.
+void casher_signal_foreground(int terminal, int signal);
 
 // waitpid(2) for any child without waiting, and for one with waiting for its end.
 int casher_wait_any(int *status);

@@ -1,0 +1,93 @@
+import CasherOverlay
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// What survives a loss of power of what is placed. A daemon or acache that is killed never loses anything.
+public enum Durability: String, Sendable, CaseIterable {
+  /// Nothing is synced.
+  case none
+  /// The journal is synced now and then, everything when files become ordinary ones at a freeze or unmount.
+  case normal
+  /// Each step is on the disk before anyone is told of it.
+  case full
+}
+
+/// What came of making placed files ordinary ones.
+public struct FreezeReport: Sendable {
+  /// Files that were placed, and are ordinary now.
+  public var files = 0
+  public var bytes: Int64 = 0
+  /// Paths, relative to the mount's root, of what is still only in the cache, with the reason.
+  public var failures: [(path: FilePath, reason: String)] = []
+  /// What could not be had when the journal of a killed daemon was read.
+  public var lost: [(path: FilePath, reason: String)] = []
+
+  public var isComplete: Bool { failures.isEmpty && lost.isEmpty }
+}
+
+/// Makes every placed file an ordinary one.
+struct Freezing: Sendable {
+  let overlay: Overlay
+  let durability: Durability
+  let log: DaemonLog
+
+  func run() -> FreezeReport {
+    let (files, bytes) = (overlay.placements.count, overlay.placements.bytes)
+    var report = FreezeReport()
+    var failures = overlay.materialiseAll().map { ($0.path, $0.cause.description) }
+    if files > 0, durability != .none {
+      do throws(Errno) {
+        let root = try overlay.rootDescriptor.open(".", O_RDONLY | O_DIRECTORY)
+        defer { root.close() }
+        try root.synchronizeFilesystem()
+      } catch {
+        failures.append((FilePath("."), "not synced: \(error)"))
+      }
+      try? overlay.synchronizeJournal()
+    }
+    report.failures = failures
+    report.lost = overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
+    report.files = max(0, files - overlay.placements.count)
+    report.bytes = max(0, bytes - overlay.placements.bytes)
+    if files > 0 || !report.isComplete {
+      log.write(
+        "freeze",
+        [
+          ("files", "\(report.files)"), ("bytes", "\(report.bytes)"),
+          ("failed", "\(failures.count + report.lost.count)"),
+        ])
+      for (path, reason) in failures + report.lost {
+        log.write("not-frozen", [("path", "\(path)"), ("reason", reason)])
+      }
+    }
+    return report
+  }
+}
+
+extension Daemon {
+  /// Whether the daemon of a directory left word of something placed.
+  public static func hasJournal(_ configuration: DaemonConfiguration) -> Bool {
+    let mounts = configuration.storeDirectory.appending("mounts").appending(configuration.mountID)
+    let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: MountState.journal(in: mounts))
+    return (status ?? nil).map { $0.size > 0 } ?? false
+  }
+
+  /// The journal of the mount that a socket belongs to.
+  public static func journal(beside socket: FilePath) -> FilePath { MountState.journal(in: socket.parent) }
+
+  /// Makes ordinary files of what was placed when the daemon of a directory, which is not mounted now, was killed.
+  /// `givingUp`: what cannot be had is to be forgotten.
+  public static func freezeUnmounted(
+    _ configuration: DaemonConfiguration, givingUp: Bool
+  ) throws(DaemonError) -> FreezeReport {
+    let state = try MountState(configuration)
+    defer { state.close() }
+    let overlay = try state.makeOverlay(recorder: RunTable { _ in [] })
+    state.recover(overlay)
+    if givingUp { try? overlay.forgetLost() }
+    let report = Freezing(overlay: overlay, durability: configuration.durability, log: state.log).run()
+    state.settle(overlay)
+    return report
+  }
+}

@@ -1,0 +1,92 @@
+import CasherOverlay
+import CasherStore
+import CasherSystem
+import Glibc
+
+/// What a mount keeps in the store, and the store itself, held by one process at a time.
+struct MountState {
+  let configuration: DaemonConfiguration
+  let store: Store
+  /// `mounts/<id>` in the store.
+  let directory: FilePath
+  let log: DaemonLog
+  let blobs: PlacedBlobs
+  private let lock: MountLock
+
+  init(_ configuration: DaemonConfiguration) throws(DaemonError) {
+    self.configuration = configuration
+    let store: Store
+    do throws(StoreError) {
+      var options = configuration.storeOptions
+      if configuration.durability == .full { options.durability = .full }
+      store = try Store.open(at: configuration.storeDirectory, options: options)
+      // What was put while nobody asked for this may be placed too.
+      if configuration.durability == .full { try store.synchronize() }
+    } catch { throw .store(error) }
+    do throws(DaemonError) {
+      do throws(StoreError) { directory = try store.mountsDirectory(configuration.mountID) } catch {
+        throw .store(error)
+      }
+      let lock: MountLock?
+      do throws(Errno) { lock = try MountLock(in: directory) } catch { throw .socket(directory, error) }
+      guard let lock else { throw .stillServed(configuration.directory) }
+      self.lock = lock
+    } catch {
+      store.close()
+      throw error
+    }
+    self.store = store
+    let log = DaemonLog(in: directory, limit: configuration.logLimit, mount: configuration.directory)
+    self.log = log
+    store.onAutomaticEviction { report in
+      log.write(
+        "evicted",
+        [
+          ("runs", "\(report.runs.count)"), ("freed_bytes", "\(report.freedBytes)"),
+          ("stored_bytes", "\(report.storedBytes)"),
+        ])
+    }
+    blobs = PlacedBlobs(store: store, owner: configuration.mountID, log: log)
+  }
+
+  func close() {
+    try? store.flush()
+    store.close()
+    lock.release()
+  }
+
+  /// Where the journal of what is placed is.
+  static func journal(in directory: FilePath) -> FilePath { directory.appending("placed") }
+
+  func makeOverlay(recorder: any Recorder) throws(DaemonError) -> Overlay {
+    var overlayConfiguration = Overlay.Configuration(directory: configuration.directory)
+    overlayConfiguration.timeout = configuration.timeout
+    overlayConfiguration.wantsPassthrough = configuration.passthrough
+    overlayConfiguration.trace = configuration.trace
+    if let threads = configuration.threads { overlayConfiguration.threads = threads }
+    overlayConfiguration.blobs = blobs
+    overlayConfiguration.journal = MountState.journal(in: directory)
+    overlayConfiguration.synchronizesJournal = configuration.durability == .full
+    do throws(OverlayError) { return try Overlay(configuration: overlayConfiguration, recorder: recorder) } catch {
+      throw .overlay(error)
+    }
+  }
+
+  /// Places again what was placed when the last daemon was killed.
+  @discardableResult
+  func recover(_ overlay: Overlay) -> Recovery {
+    let recovery = overlay.recover()
+    blobs.adopt(overlay.placements.all)
+    if recovery.wasTorn { log.write("recovery", [("what", "the journal's end was torn")]) }
+    if recovery.files > 0 { log.write("recovery", [("files", "\(recovery.files)"), ("bytes", "\(recovery.bytes)")]) }
+    for lost in recovery.lost {
+      log.write("lost", [("path", "\(lost.path)"), ("reason", lost.reason)])
+    }
+    return recovery
+  }
+
+  /// Gives up the pins when nothing is placed any more.
+  func settle(_ overlay: Overlay) {
+    if overlay.placements.isEmpty, overlay.placements.lost.isEmpty { blobs.releaseAll() }
+  }
+}

@@ -1,0 +1,158 @@
+import CLinux
+import CasherSystem
+import Glibc
+
+/// What came of reading the journal of a mount that did not end as it should.
+public struct Recovery: Sendable {
+  /// A file that was shown and cannot be had.
+  public struct Lost: Sendable {
+    /// Relative to the mount's root.
+    public let path: FilePath
+    public let reason: String
+  }
+
+  /// Files that are placed again.
+  public var files = 0
+  public var bytes: Int64 = 0
+  public var lost: [Lost] = []
+  /// The journal ended in something that cannot be read: a step that was not completed.
+  public var wasTorn = false
+
+  public init() {}
+}
+
+extension Overlay {
+  /// Places what the journal says was placed when the last daemon ended. To be called once, before `mount`.
+  public func recover() -> Recovery {
+    var recovery = Recovery()
+    recovery.wasTorn = journalled.isDamaged
+    guard !journalled.entries.isEmpty, let blobs = placements.blobs else { return recovery }
+    var kept: [JournalEntry] = []
+    let groups = Dictionary(grouping: journalled.entries) { DirectoryIdentity($0.directory) }
+    let found = findDirectories(groups)
+    for (identity, entries) in groups {
+      guard let directory = found[identity] else {
+        for entry in entries {
+          kept.append(entry)
+          recovery.lost.append(.init(path: entry.path, reason: "its directory is gone"))
+        }
+        continue
+      }
+      removeTemporaries(in: directory)
+      var files: [(name: FilePath, file: PlacedFile)] = []
+      for entry in entries {
+        let path = table.path(of: directory.inode).appending(entry.name)
+        do throws(Errno) {
+          let hidden = try standing(entry, in: directory)
+          // What stands in lower and was not to be replaced came after.
+          if hidden == .newer { continue }
+          guard blobs.has(entry.file.blob) else {
+            kept.append(entry)
+            recovery.lost.append(.init(path: path, reason: "its content is no longer in the cache"))
+            continue
+          }
+          if hidden == .covered { try removeCovered(entry, in: directory) }
+          files.append((entry.name, entry.file))
+          recovery.files += 1
+          recovery.bytes &+= entry.file.size
+        } catch {
+          kept.append(entry)
+          recovery.lost.append(.init(path: path, reason: error.description))
+        }
+      }
+      placements.add(files, to: directory.inode)
+    }
+    recovery.lost.sort { $0.path < $1.path }
+    placements.setLost(kept)
+    try? compactJournal()
+    return recovery
+  }
+
+  /// Gives up what could not be had when the journal was read.
+  public func forgetLost() throws(Errno) {
+    let lost = placements.lost
+    placements.setLost([])
+    do throws(Errno) { try compactJournal() } catch {
+      placements.setLost(lost)
+      throw error
+    }
+  }
+
+  private struct DirectoryIdentity: Hashable {
+    var inode: UInt64
+    var birth: UInt32
+
+    init(inode: UInt64, birth: UInt32) {
+      self.inode = inode
+      self.birth = birth
+    }
+
+    init(_ directory: JournalEntry.Directory) { self.init(inode: directory.inode, birth: directory.birth) }
+  }
+
+  /// Each where the journal says that it was, else by a walk over all of lower.
+  private func findDirectories(
+    _ groups: [DirectoryIdentity: [JournalEntry]]
+  ) -> [DirectoryIdentity: PinnedDirectory] {
+    var found: [DirectoryIdentity: PinnedDirectory] = [:]
+    for (identity, entries) in groups {
+      guard let hint = entries.last?.directory.path, let directory = try? pinDirectory(hint) else { continue }
+      if DirectoryIdentity(inode: directory.key.inode, birth: directory.identity.birth) == identity {
+        found[identity] = directory
+      }
+    }
+    guard found.count < groups.count else { return found }
+    var open: [FilePath] = [FilePath([])]
+    while let path = open.popLast(), found.count < groups.count {
+      guard let directory = try? pinDirectory(path) else { continue }
+      let identity = DirectoryIdentity(inode: directory.key.inode, birth: directory.identity.birth)
+      if groups[identity] != nil { found[identity] = directory }
+      let names = try? directory.withDescriptor { descriptor throws(Errno) in
+        let listed = try descriptor.open(".", O_RDONLY | O_DIRECTORY)
+        defer { listed.close() }
+        return try listed.entries()
+      }
+      for entry in names ?? [] where entry.type == .directory || entry.type == .unknown {
+        open.append(path.appending(entry.name))
+      }
+    }
+    return found
+  }
+
+  private enum Standing {
+    case nothing
+    /// What the placed file was put in place of.
+    case covered
+    case newer
+  }
+
+  private func standing(_ entry: JournalEntry, in directory: PinnedDirectory) throws(Errno) -> Standing {
+    do throws(Errno) {
+      let found = try directory.withDescriptor { descriptor throws(Errno) in
+        try entry.name.withCString { name throws(Errno) in try descriptor.statusAndBirth(of: name) }
+      }
+      return covered(found) == entry.covers ? .covered : .newer
+    } catch {
+      if error == .noSuchFile { return .nothing }
+      throw error
+    }
+  }
+
+  private func removeCovered(_ entry: JournalEntry, in directory: PinnedDirectory) throws(Errno) {
+    try directory.withDescriptor { descriptor throws(Errno) in
+      let isDirectory = try descriptor.status(of: entry.name).type == .directory
+      try descriptor.remove(entry.name, directory: isDirectory)
+    }
+  }
+
+  /// What was being made an ordinary file when the daemon ended, where lower makes no files without a name.
+  private func removeTemporaries(in directory: PinnedDirectory) {
+    try? directory.withDescriptor { descriptor throws(Errno) in
+      let listed = try descriptor.open(".", O_RDONLY | O_DIRECTORY)
+      defer { listed.close() }
+      for entry in try listed.entries() where entry.name.bytes.starts(with: NamelessFile.prefix) {
+        try? descriptor.remove(entry.name)
+      }
+    }
+  }
+}

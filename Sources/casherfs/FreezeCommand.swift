@@ -1,0 +1,145 @@
+import CasherDaemon
+import CasherSystem
+import Glibc
+
+extension Command {
+  static let freeze = Command(
+    name: "freeze", operands: "DIR", operandCount: 1...1,
+    summary: "make every file in a directory an ordinary one, without unmounting it",
+    details: """
+      Files that commands under acache left may be shown without being in the directory yet: their content is in the \
+      cache alone. This writes all of them into DIR, and syncs as the mount's durability option says. Unmounting does \
+      the same. It works too when the daemon of the mount was killed: then the dead mount is taken away and DIR is an \
+      ordinary directory with all its files.
+      What cannot be written or had is named, and kept in mind for the next time; the exit code is then 1.
+      """,
+    options: [
+      Option("--forget-missing", "forget files whose content is no longer to be had, after naming them"),
+      Option.cacheDirectory,
+    ], run: freezeDirectory)
+}
+
+private func freezeDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode {
+  let directory = try MountedDirectory.path(of: arguments.operands[0])
+  let forgets = arguments.has("--forget-missing")
+  if try MountedDirectory.all().contains(directory) {
+    if let answer = try? askToFreeze(directory, forgets: forgets) {
+      if let refusal = answer.refusal { throw Failure(.failure, "\(directory): \(refusal).") }
+      return FreezeOutcome(answer).report(directory)
+    }
+    guard DeadMount.isAt(directory) else {
+      throw Failure(.dead, "the daemon of \(directory) does not answer; 'casherfs status' says more.")
+    }
+    // Its mount goes too, and what it had placed is written from here.
+    try DeadMount.detach(directory)
+  }
+  return try freezeUnmounted(directory, try StoreAccess(arguments, for: directory), forgets: forgets).report(directory)
+}
+
+private func askToFreeze(_ directory: FilePath, forgets: Bool) throws(Errno) -> DaemonAnswer {
+  let socket = try DaemonConnection.socket(servingDirectory: directory)
+  return try FreezeProgress(socket).during { () throws(Errno) in
+    try DaemonConnection.ask(forgets ? "freeze-giving-up" : "freeze", at: socket)
+  }
+}
+
+/// Writes what the killed daemon of a directory had placed.
+func freezeUnmounted(
+  _ directory: FilePath, _ store: StoreAccess, forgets: Bool = false
+) throws(Failure) -> FreezeOutcome {
+  let configuration = DaemonConfiguration(
+    directory: directory, storeDirectory: store.directory, storeOptions: store.options)
+  guard Daemon.hasJournal(configuration) else { return FreezeOutcome() }
+  do throws(DaemonError) {
+    return FreezeOutcome(try Daemon.freezeUnmounted(configuration, givingUp: forgets))
+  } catch { throw MountServer.failure(error, directory) }
+}
+
+/// What came of a freeze, for people.
+struct FreezeOutcome {
+  private var files = 0
+  private var bytes: Int64 = 0
+  private(set) var failures: [String] = []
+
+  init() {}
+
+  init(_ report: FreezeReport) {
+    files = report.files
+    bytes = report.bytes
+    failures = (report.failures + report.lost).map { "\($0.path): \($0.reason)" }
+  }
+
+  /// From a daemon's lines.
+  init(_ answer: DaemonAnswer) {
+    for (key, value) in answer.pairs {
+      switch key {
+      case "files": files = Int(value) ?? 0
+      case "bytes": bytes = Int64(value) ?? 0
+      case "failed": failures.append(value)
+      default: break
+      }
+    }
+  }
+
+  /// Prints it, and gives the exit code.
+  func report(_ directory: FilePath) -> ExitCode {
+    if files > 0 || failures.isEmpty {
+      Console.print(
+        files == 0
+          ? "\(directory): every file is an ordinary one"
+          : "\(directory): \(files) file\(files == 1 ? "" : "s") written, \(Quantity.size(bytes))")
+    }
+    complain()
+    return failures.isEmpty ? .success : .failure
+  }
+
+  /// Names what is not an ordinary file.
+  func complain() {
+    for failure in failures { Console.complain(failure) }
+  }
+}
+
+/// A line on the terminal that tells how far a freeze has come.
+private struct FreezeProgress {
+  private let socket: FilePath
+  private static let step = 200_000_000
+
+  init(_ socket: FilePath) { self.socket = socket }
+
+  func during(_ body: () throws(Errno) -> DaemonAnswer) throws(Errno) -> DaemonAnswer {
+    guard isatty(2) == 1, let whole = left(), whole.files > 0 else { return try body() }
+    let isDone = Monitor(false)
+    let (begin, socket) = (Clock.monotonic(), self)
+    try? SystemThread.start {
+      while isDone.wait(timeout: Int64(FreezeProgress.step), { $0 ? true : nil }) == nil {
+        guard let now = socket.left() else { continue }
+        socket.show(now, of: whole, Clock.monotonic() - begin)
+      }
+      isDone.update { $0 = false }
+    }
+    defer {
+      isDone.update { $0 = true }
+      try? FileDescriptor.standardError.writeAll(Array("\r\u{1b}[K".utf8))
+    }
+    return try body()
+  }
+
+  /// Files and bytes that are placed now.
+  private func left() -> (files: Int64, bytes: Int64)? {
+    guard let pairs = try? DaemonConnection.ask("status", at: socket).pairs else { return nil }
+    func value(_ name: String) -> Int64? { pairs.first { $0.key == name }.flatMap { Int64($0.value) } }
+    guard let files = value("placed.files"), let bytes = value("placed.bytes") else { return nil }
+    return (files, bytes)
+  }
+
+  private func show(_ now: (files: Int64, bytes: Int64), of whole: (files: Int64, bytes: Int64), _ took: Int64) {
+    let done = max(0, whole.bytes - now.bytes)
+    var line = "\r\u{1b}[K\(max(0, whole.files - now.files)) of \(whole.files) files, "
+    line += "\(Quantity.size(done)) of \(Quantity.size(whole.bytes))"
+    if done > 0 {
+      let rest = Double(took) * Double(now.bytes) / Double(done) / 1e9
+      line += ", \(Int(rest.rounded(.up))) s left"
+    }
+    try? FileDescriptor.standardError.writeAll(Array(line.utf8))
+  }
+}
