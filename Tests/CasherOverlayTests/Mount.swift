@@ -25,6 +25,8 @@ final class Mount {
     configuration.trace = ProcessInfo.processInfo.environment["CASHER_TEST_TRACE"] != nil
     overlay = try Overlay(configuration: configuration, recorder: log)
     try overlay.mount()
+    // It takes the process's umask away, which other tests' files and commands depend on.
+    umask(0o022)
   }
 
   func end() {

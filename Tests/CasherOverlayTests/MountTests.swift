@@ -10,6 +10,7 @@ import Testing
     do throws(OverlayError) {
       let overlay = try Overlay(configuration: .init(directory: FilePath(directory)), recorder: CallLog())
       try overlay.mount()
+      umask(0o022)
       overlay.stop()
       return nil
     } catch { return error.code }
@@ -74,6 +75,7 @@ import Testing
     try FileDescriptor.workingDirectory.makeDirectory(directory, mode: 0o755)
     let overlay = try Overlay(configuration: .init(directory: directory), recorder: CallLog())
     try overlay.mount()
+    umask(0o022)
     #expect(MountTable.entry(at: directory)?.type == Overlay.mountType)
     overlay.stop()
     #expect(MountTable.entry(at: directory) == nil)

@@ -54,6 +54,7 @@ final class PlacedMount {
     overlay = try Overlay(configuration: configuration, recorder: log)
     log.isIdle = true
     if mounts { try overlay.mount() }
+    umask(0o022)
   }
 
   func end(keeping: Bool = false) {
