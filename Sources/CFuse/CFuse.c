@@ -92,9 +92,10 @@ static void patch_init(struct cfuse_context *context, struct init_out *reply) {
 static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
   struct cfuse_context *context = data;
   struct out_header *header = parts[0].iov_base;
+  int is_init = 0;
   if (!context->is_answered && count == 2 && context->init_unique != 0 && header->unique == context->init_unique) {
     // The only reply so far: the kernel sends nothing else before it has this one.
-    context->is_answered = 1;
+    context->is_answered = is_init = 1;
     if (header->error == 0 && parts[1].iov_len == sizeof(struct init_out)) patch_init(context, parts[1].iov_base);
   }
   if (next_backing > 0 && count == 2 && header->unique != 0) {
@@ -105,7 +106,9 @@ static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
     }
     next_backing = 0;
   }
-  return writev(fd, parts, count);
+  ssize_t written = writev(fd, parts, count);
+  if (is_init && written >= 0 && header->error == 0) __atomic_store_n(&context->is_answered, 2, __ATOMIC_RELEASE);
+  return written;
 }
 
 static ssize_t splice_pages(int in, off_t *inOffset, int out, off_t *outOffset, size_t size, unsigned flags, void *data) {
@@ -117,6 +120,10 @@ int cfuse_install(struct fuse_session *session, int fd) {
   const struct fuse_custom_io io = {
       .writev = write_reply, .read = read_request, .splice_receive = splice_pages, .splice_send = splice_pages};
   return fuse_session_custom_io(session, &io, fd);
+}
+
+int cfuse_is_negotiated(struct cfuse_context *context) {
+  return __atomic_load_n(&context->is_answered, __ATOMIC_ACQUIRE) == 2;
 }
 
 int cfuse_has_passthrough(struct cfuse_context *context) {

@@ -105,6 +105,13 @@ int casher_peer_credentials(int socket, pid_t *pid, uid_t *uid, gid_t *gid) {
   return 0;
 }
 
+int casher_peer_groups(int socket, gid_t *groups, int *count) {
+  socklen_t size = (socklen_t)*count * sizeof(gid_t);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) return -1;
+  *count = (int)(size / sizeof(gid_t));
+  return 0;
+}
+
 ssize_t casher_copy_file_range(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count) {
   return copy_file_range(from, (off64_t *)fromOffset, to, (off64_t *)toOffset, count, 0);
 }

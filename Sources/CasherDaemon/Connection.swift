@@ -37,6 +37,8 @@ final class Connection: Sendable {
 
   func peer() throws(Errno) -> (process: Int32, user: UInt32, group: UInt32) { try socket.peer() }
 
+  func peerGroups() throws(Errno) -> [UInt32] { try socket.peerGroups() }
+
   func close() {
     sending.withLock { $0 = false }
     socket.close()

@@ -285,13 +285,13 @@ struct Placer {
       }
       return
     }
-    let blob: FileDescriptor
-    do { blob = try store.openBlob(digest) } catch { throw .noData }
-    defer { blob.close() }
+    let content: BlobContent
+    do { content = try store.blobContent(digest) } catch { throw .noData }
+    defer { content.close() }
     if let present, present.type == .regular, inPlace, present.links > 1 {
       let file = try acting(caller) { () throws(Errno) in try parent.open(name, O_WRONLY | O_TRUNC | O_NOFOLLOW) }
       defer { file.close() }
-      try file.fill(from: blob)
+      try fill(file, content)
       try finish(file, output, caller, modified)
       return
     }
@@ -299,11 +299,19 @@ struct Placer {
     try replace(name, in: parent, present, caller) { temporary throws(Errno) in
       let file = try parent.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: output.permissions & 0o777)
       defer { file.close() }
-      try file.fill(from: blob)
+      try fill(file, content)
       for attribute in kept { try file.setAttribute(attribute.name, attribute.value) }
       try finish(file, output, caller, modified)
     }
     if let now = try tree.lowerStatus(of: name, in: parent) { digester.keep(digest, for: now) }
+  }
+
+  /// Gives an empty file its content.
+  private func fill(_ file: FileDescriptor, _ content: BlobContent) throws(Errno) {
+    switch content {
+    case .bytes(let bytes): try file.writeAll(bytes)
+    case .file(let source): try file.fill(from: source)
+    }
   }
 
   /// The attributes of the file that stands there, when the command would have written into it.
@@ -321,7 +329,7 @@ struct Placer {
     try own(output, FilePath([]), file, caller)
     try file.setPermissions(output.permissions)
     for attribute in output.attributes { try file.setAttribute(attribute.name, attribute.value) }
-    try FileDescriptor.workingDirectory.setModifiedFollowing(file.procPath, modified)
+    try file.setModified(modified)
   }
 
   /// Gives the output the recorded owner; only root can have made it another's than the caller's.

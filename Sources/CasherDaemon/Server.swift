@@ -4,12 +4,21 @@ import CasherRecord
 import CasherStore
 import CasherSystem
 import Glibc
+import Synchronization
 
-/// Answers the mount's socket: a thread for each connection.
+/// Answers the mount's socket: each connection on a thread that serves no other meanwhile.
 struct Server: Sendable {
   let services: Services
   let listener: FileDescriptor
+  private let waiting = WaitingThreads()
 
+  init(services: Services, listener: FileDescriptor) {
+    self.services = services
+    self.listener = listener
+  }
+
+  /// Serves until the socket is closed. More threads are started as they are needed: one always waits for the next
+  /// connection, since a command that is being served may itself make a call.
   func serve() {
     while true {
       let socket: MessageSocket
@@ -20,12 +29,14 @@ struct Server: Sendable {
         sched_yield()
         continue
       }
-      let services = services
-      do throws(Errno) {
-        try SystemThread.start { Server.converse(Connection(socket), services) }
-      } catch {
-        socket.close()
+      if waiting.leave() {
+        do throws(Errno) { try SystemThread.start { serve() } } catch {
+          socket.close()
+          continue
+        }
       }
+      Server.converse(Connection(socket), services)
+      if !waiting.enter() { return }
     }
   }
 
@@ -58,10 +69,35 @@ struct Server: Sendable {
         }
         inputDigest = digest
       }
-      let caller = Caller(process: peer.process, user: peer.user, group: peer.group)
+      guard let groups = try? connection.peerGroups() else {
+        connection.send(.plain("the caller's groups cannot be told"))
+        return
+      }
+      let caller = Caller(process: peer.process, user: peer.user, group: peer.group, groups: groups.sorted())
       CallHandler(services, connection, request, caller, inputDigest: inputDigest).handle()
     default: connection.send(.plain("the conversation began with something else than a call"))
     }
+  }
+}
+
+/// How many threads wait for a connection. Starting one costs a small hit a tenth of its time, so some are kept.
+private final class WaitingThreads: Sendable {
+  private let count = Atomic<Int>(1)
+  private static let kept = 4
+
+  /// The caller waits no longer; true when nobody else does: then it has to start another thread, which is counted
+  /// already, or else go on waiting itself.
+  func leave() -> Bool {
+    if count.subtract(1, ordering: .relaxed).newValue > 0 { return false }
+    count.add(1, ordering: .relaxed)
+    return true
+  }
+
+  /// The caller wants to wait again; false when enough do.
+  func enter() -> Bool {
+    if count.add(1, ordering: .relaxed).newValue <= WaitingThreads.kept { return true }
+    count.subtract(1, ordering: .relaxed)
+    return false
   }
 }
 

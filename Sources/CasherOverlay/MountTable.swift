@@ -6,6 +6,8 @@ enum MountTable {
   struct Entry {
     var point: FilePath
     var type: FilePath
+    /// As stat(2) has it in st_dev.
+    var device: UInt64
   }
 
   /// What is mounted at exactly this absolute path, the topmost of several; nil when nothing is.
@@ -20,9 +22,20 @@ enum MountTable {
       guard words.count > 6, let dash = words.firstIndex(where: { $0.elementsEqual("-".utf8) }), dash + 1 < words.count
       else { continue }
       let point = unescaped(words[4])
-      if point == path { result = Entry(point: point, type: unescaped(words[dash + 1])) }
+      guard point == path, let device = device(words[2]) else { continue }
+      result = Entry(point: point, type: unescaped(words[dash + 1]), device: device)
     }
     return result
+  }
+
+  /// `major:minor`, as makedev(3) puts them together.
+  private static func device(_ word: some Collection<UInt8>) -> UInt64? {
+    let parts = word.split(separator: UInt8(ascii: ":"))
+    guard parts.count == 2, let major = UInt32(String(decoding: parts[0], as: UTF8.self)),
+      let minor = UInt32(String(decoding: parts[1], as: UTF8.self))
+    else { return nil }
+    let (high, low) = (UInt64(major), UInt64(minor))
+    return low & 0xff | (high & 0xfff) << 8 | (low & ~0xff) << 12 | (high & ~0xfff) << 32
   }
 
   /// Blanks, newlines and backslashes are written as three octal digits after a backslash.

@@ -138,14 +138,18 @@ public final class Overlay: Sendable {
       throw OverlayError(.failed, directory, cause: error)
     }
     life.update { $0.isMounted = true }
-    // The first request is answered when the connection has been negotiated: the mount works.
-    do throws(Errno) {
-      let status = try FileDescriptor.workingDirectory.status(of: directory)
-      deviceNumber.store(status.key.device, ordering: .relaxed)
-    } catch {
-      stop()
-      throw OverlayError(.failed, directory, cause: error)
+    // Not by a look at the mount: a process that is killed while it waits for an answer of its own waits for ever, and
+    // whoever uses the mount with it.
+    let deadline = Clock.monotonic() &+ Overlay.negotiationTimeout
+    var hasEnded = false
+    while !session.isNegotiated, !hasEnded, Clock.monotonic() < deadline {
+      hasEnded = life.wait(timeout: 200_000) { $0.end == nil ? nil : true } ?? false
     }
+    guard session.isNegotiated, let entry = MountTable.entry(at: directory) else {
+      stop()
+      throw OverlayError(.failed, directory)
+    }
+    deviceNumber.store(entry.device, ordering: .relaxed)
     _ = session.usesPassthrough
   }
 
@@ -202,6 +206,8 @@ public final class Overlay: Sendable {
 
   /// Interrupts the loop's thread. Ignored by whoever does not handle it.
   private static let wakeSignal = SIGURG
+  /// How long the kernel may take to send its first request, nanoseconds.
+  private static let negotiationTimeout: Int64 = 30_000_000_000
 
   private func serve(_ session: Session) {
     ThreadReference.makeInterruptible(by: Overlay.wakeSignal)

@@ -71,6 +71,9 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
 
   // MARK: passthrough
 
+  /// Whether the kernel has agreed to what this process speaks: from then on requests are served.
+  var isNegotiated: Bool { cfuse_is_negotiated(context) != 0 }
+
   /// Whether the kernel lets this process give it files to read and write by itself; tried once, with a file in memory.
   var usesPassthrough: Bool {
     passthrough.withLock { known in

@@ -90,7 +90,8 @@ public struct ByteDecoder: Sendable {
   public mutating func string() throws(DecodingFailure) -> String { String(decoding: try byteString(), as: UTF8.self) }
   public mutating func path() throws(DecodingFailure) -> FilePath { FilePath(try byteString()) }
   public mutating func digest() throws(DecodingFailure) -> Digest {
-    guard let digest = Digest(bytes: bytes[try take(Digest.byteCount)]) else {
+    let range = try take(Digest.byteCount)
+    guard let digest = bytes.withUnsafeBytes({ Digest(bytes: UnsafeRawBufferPointer(rebasing: $0[range])) }) else {
       throw DecodingFailure("a digest is short")
     }
     return digest

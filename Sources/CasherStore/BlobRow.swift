@@ -43,4 +43,15 @@ extension BlobRow {
       """, .digest(digest)
     ) { BlobRow(row: $0) }
   }
+
+  /// As `find`, with the content of an inline blob; other forms have none here.
+  static func findWithContent(
+    _ digest: Digest, _ connection: Connection
+  ) throws(StoreError) -> (row: BlobRow, content: [UInt8])? {
+    try connection.first(
+      """
+      SELECT id, digest, size, stored, form, damaged, boot, inode, modified, changed, data FROM blobs WHERE digest = ?
+      """, .digest(digest)
+    ) { columns in BlobRow(row: columns).map { ($0, columns.bytes(10)) } }
+  }
 }

@@ -13,6 +13,8 @@ final class Database: Sendable {
   /// Whether the write-ahead log has grown so long that it should be copied into the database.
   private let hasLongLog = Atomic<Bool>(false)
 
+  var isLogLong: Bool { hasLongLog.load(ordering: .relaxed) }
+
   private static let keptReaders = 8
   /// Pages.
   private static let longLog: Int32 = 1000

@@ -8,6 +8,15 @@ enum BlobState {
   case suspect
 }
 
+/// A blob's plain content.
+public enum BlobContent: Sendable {
+  case bytes([UInt8])
+  /// At position 0; the receiver closes it.
+  case file(FileDescriptor)
+
+  public func close() { if case .file(let file) = self { file.close() } }
+}
+
 extension Store {
   /// Whether the blob is there as far as looking at its file tells: size and times, and the content when those are not
   /// what they were.
@@ -49,14 +58,26 @@ extension Store {
   /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when
   /// the blob is evicted. A compressed blob is inflated first, once; its digest is checked then.
   public func openBlob(_ digest: Digest) throws(StoreError) -> FileDescriptor {
-    if let blob = pending.withLock({ $0.blobs[digest] }) {
-      if let file = try open(blob) { return file }
+    switch try blobContent(digest) {
+    case .bytes(let bytes): return try memoryFile(bytes)
+    case .file(let file): return file
     }
-    guard let row = try find(digest) else { throw missing(digest) }
+  }
+
+  /// As `openBlob`, but gives the bytes themselves of a small blob that the database holds.
+  public func blobContent(_ digest: Digest) throws(StoreError) -> BlobContent {
+    if let blob = pending.withLock({ $0.blobs[digest] }) {
+      if blob.form == .inline { return .bytes(blob.data) }
+      if let file = try open(blob) { return .file(file) }
+    }
+    let found = try database.read { connection throws(StoreError) in
+      try BlobRow.findWithContent(digest, connection)
+    }
+    guard let (row, data) = found else { throw missing(digest) }
     switch row.form {
-    case .inline: return try memoryFile(try inlineContent(row))
-    case .plain: return try openStored(row)
-    case .zstd: return try openInflated(row)
+    case .inline: return .bytes(try checked(data, row))
+    case .plain: return .file(try openStored(row))
+    case .zstd: return .file(try openInflated(row))
     }
   }
 
@@ -215,8 +236,7 @@ extension Store {
   /// Nil when the blob got its row in the meantime, or was dropped.
   private func open(_ blob: NewBlob) throws(StoreError) -> FileDescriptor? {
     switch blob.form {
-    case .inline: return try memoryFile(blob.data)
-    case .zstd:
+    case .inline, .zstd:
       try writePending()
       return nil
     case .plain:
@@ -233,6 +253,11 @@ extension Store {
       try connection.first("SELECT data FROM blobs WHERE digest = ?", .digest(row.digest)) { $0.bytes(0) }
     }
     guard let bytes else { throw missing(row.digest) }
+    return try checked(bytes, row)
+  }
+
+  /// The bytes of an inline blob, once they are known to be right.
+  private func checked(_ bytes: [UInt8], _ row: BlobRow) throws(StoreError) -> [UInt8] {
     guard SHA256.digest(of: bytes) == row.digest else {
       markDamaged(row)
       throw StoreError(.corruptBlob, path(row))

@@ -29,7 +29,7 @@ extension Store {
     }
     switch outcome {
     case .done(let exceeds):
-      if exceeds { wakeWorker(urgently: true) }
+      if exceeds { wakeWorker(urgently: true) } else if database.isLogLong { wakeWorker() }
     case .missing(let digest): throw missing(digest)
     case .tooLarge(let size):
       throw StoreError(

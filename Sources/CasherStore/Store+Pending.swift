@@ -4,9 +4,12 @@ extension Store {
   /// How long a blob that no run names yet is kept for the run that is going to: nanoseconds.
   static let reservation: Int64 = 3_600_000_000_000
 
-  /// Writes what is pending; nothing happens when nothing is.
+  /// Writes what is pending. When nothing is, another thread may be about to commit what was, which is waited for.
   func writePending() throws(StoreError) {
-    if pending.withLock({ $0.isEmpty }) && digestCache.hasNothingNew { return }
+    if pending.withLock({ $0.isEmpty }) && digestCache.hasNothingNew {
+      database.waitForWriter()
+      return
+    }
     try writeWithPending { _ in }
   }
 

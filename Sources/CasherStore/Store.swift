@@ -66,6 +66,10 @@ public final class Store: Sendable {
     try evictOverLimit()
   }
 
+  /// Copies the write-ahead log into the database when it has grown long. For who stores many runs one after the other:
+  /// as long as writing goes on the store's own thread does not get to the log's end, and it would only grow.
+  public func shortenLog() throws(StoreError) { try database.shortenLog() }
+
   /// As `flush`, then has the operating system write everything to the disk.
   public func synchronize() throws(StoreError) {
     try flush()

@@ -16,6 +16,8 @@ final class Worker: Sendable {
 
   /// Has `body` called soon; at once when it is urgent. The thread is started by the first call.
   func wake(urgently: Bool = false, _ body: @escaping @Sendable () -> Void) {
+    // Who is awake already would only be disturbed.
+    if state.withLock({ $0.isStarted && $0.hasWork && ($0.isUrgent || !urgently) || $0.isStopping }) { return }
     let starts = state.update { state -> Bool in
       if state.isStopping { return false }
       state.hasWork = true

@@ -7,20 +7,20 @@ public struct Digest: Hashable, Sendable {
 
   public init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
-  /// Nil unless there are exactly 32 bytes.
-  ///
-  /// Inlinable because a record of thousands of outputs has as many digests: unspecialised, this is most of a hit.
-  @inlinable public init?(bytes: some Collection<UInt8>) {
+  /// Nil unless there are exactly 32 bytes. Not generic: records hold thousands of digests, and a generic one would be
+  /// called unspecialized from other modules, at many times the cost.
+  public init?(bytes: UnsafeRawBufferPointer) {
     guard bytes.count == Digest.byteCount else { return nil }
-    var parts: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-    for byte in bytes {
-      // Every byte moves all others up by one place.
-      parts.0 = parts.0 << 8 | parts.1 >> 56
-      parts.1 = parts.1 << 8 | parts.2 >> 56
-      parts.2 = parts.2 << 8 | parts.3 >> 56
-      parts.3 = parts.3 << 8 | UInt64(byte)
+    func word(_ index: Int) -> UInt64 {
+      UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
     }
-    words = parts
+    words = (word(0), word(1), word(2), word(3))
+  }
+
+  /// Nil unless there are exactly 32 bytes.
+  public init?(bytes: [UInt8]) {
+    guard let digest = bytes.withUnsafeBytes({ Digest(bytes: $0) }) else { return nil }
+    self = digest
   }
 
   /// From 64 hexadecimal digits; nil for anything else.
@@ -38,14 +38,7 @@ public struct Digest: Hashable, Sendable {
   }
 
   public var bytes: [UInt8] {
-    var result: [UInt8] = []
-    result.reserveCapacity(Digest.byteCount)
-    for word in [words.0, words.1, words.2, words.3] {
-      for shift in stride(from: 56, through: 0, by: -8) {
-        result.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
-      }
-    }
-    return result
+    withUnsafeBytes(of: (words.0.bigEndian, words.1.bigEndian, words.2.bigEndian, words.3.bigEndian)) { Array($0) }
   }
 
   /// 64 lower-case hexadecimal digits.

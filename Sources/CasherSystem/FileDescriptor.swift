@@ -185,15 +185,26 @@ public struct FileDescriptor: Hashable, Sendable {
     try setModified(of: path, nanoseconds, flags: 0)
   }
 
+  /// As `setModified(of:_:)`, of what this descriptor is open on. The corresponding C function is `futimens`.
+  public func setModified(_ nanoseconds: Int64) throws(Errno) {
+    let times = FileDescriptor.modified(nanoseconds)
+    try check("futimens") { futimens(rawValue, times) }
+  }
+
   private func setModified(of path: FilePath, _ nanoseconds: Int64, flags: Int32) throws(Errno) {
-    var (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
-    if rest < 0 { (seconds, rest) = (seconds - 1, rest + 1_000_000_000) }
-    let times = [
-      timespec(tv_sec: 0, tv_nsec: Int(CASHER_UTIME_OMIT)), timespec(tv_sec: Int(seconds), tv_nsec: Int(rest)),
-    ]
+    let times = FileDescriptor.modified(nanoseconds)
     try path.withCString { path throws(Errno) in
       _ = try check("utimensat") { utimensat(rawValue, path, times, flags) }
     }
+  }
+
+  /// What utimensat(2) takes to set the modification time alone.
+  private static func modified(_ nanoseconds: Int64) -> [timespec] {
+    var (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+    if rest < 0 { (seconds, rest) = (seconds - 1, rest + 1_000_000_000) }
+    return [
+      timespec(tv_sec: 0, tv_nsec: Int(CASHER_UTIME_OMIT)), timespec(tv_sec: Int(seconds), tv_nsec: Int(rest)),
+    ]
   }
 
   // MARK: names in this directory

@@ -56,6 +56,23 @@ public struct MessageSocket: Sendable {
     return (process, user, group)
   }
 
+  /// The supplementary groups of the process at the other end when it connected (SO_PEERGROUPS).
+  public func peerGroups() throws(Errno) -> [UInt32] {
+    // What a process can have at most (NGROUPS_MAX); few have more than some.
+    for room in [64, 65536] {
+      var groups = [gid_t](repeating: 0, count: room)
+      var count = Int32(room)
+      do throws(Errno) {
+        try check("getsockopt") { casher_peer_groups(descriptor.rawValue, &groups, &count) }
+      } catch {
+        if error.rawValue == ERANGE && room == 64 { continue }
+        throw error
+      }
+      return groups.prefix(Int(count)).map { UInt32($0) }
+    }
+    return []
+  }
+
   /// Sends one message. A peer that has gone is EPIPE, never a signal.
   public func send(_ bytes: [UInt8], descriptors: [FileDescriptor] = []) throws(Errno) {
     guard let count = UInt32(exactly: bytes.count) else { throw .invalid }

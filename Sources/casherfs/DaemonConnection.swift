@@ -3,7 +3,7 @@ import CasherSystem
 import Glibc
 
 /// What a daemon answered to a request.
-struct DaemonAnswer {
+struct DaemonAnswer: Sendable {
   var lines: [String] = []
   var status: UInt8 = 0
   /// Why the daemon does not deal with this caller at all.

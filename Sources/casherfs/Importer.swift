@@ -133,6 +133,7 @@ struct Importer {
       throw StoreAccess.failure(error)
     }
     imported.append(id)
+    try storing { store throws(StoreError) in try store.shortenLog() }
     return nil
   }
 

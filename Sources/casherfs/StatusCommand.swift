@@ -13,13 +13,41 @@ extension Command {
 }
 
 /// One mount as it was found.
-private struct MountState {
+private struct MountState: Sendable {
   var directory: FilePath
   /// Nil when the daemon is gone or does not answer.
   var answer: DaemonAnswer?
   var problem: String?
 
-  init(of directory: FilePath) {
+  /// How long a daemon may take to say how it is, nanoseconds.
+  private static let patience: Int64 = 10_000_000_000
+
+  /// Each mount is asked by a thread of its own: one that never answers keeps the others from nothing.
+  static func all(of directories: [FilePath]) -> [MountState] {
+    let asked = directories.map { directory in
+      let answer = Monitor<MountState?>(nil)
+      var isAsked = true
+      do throws(Errno) {
+        try SystemThread.start {
+          let state = MountState(of: directory)
+          answer.update { $0 = state }
+        }
+      } catch { isAsked = false }
+      return (directory, answer, isAsked)
+    }
+    let end = Clock.monotonic() &+ patience
+    return asked.map { directory, answer, isAsked in
+      let state = isAsked ? answer.wait(timeout: max(0, end &- Clock.monotonic())) { $0 } : nil
+      return state ?? MountState(silent: directory)
+    }
+  }
+
+  private init(silent directory: FilePath) {
+    self.directory = directory
+    problem = "the daemon of this mount does not answer; 'casherfs unmount --lazy \(directory)' takes the mount away."
+  }
+
+  private init(of directory: FilePath) {
     self.directory = directory
     do throws(Errno) {
       let socket = try DaemonConnection.socket(servingDirectory: directory)
@@ -39,7 +67,7 @@ private struct MountState {
 private func showStatus(_ arguments: Arguments) throws(Failure) -> ExitCode {
   var directories = try MountedDirectory.all()
   if let given = arguments.operands.first { directories = [try holder(of: given, among: directories)] }
-  let states = directories.map { MountState(of: $0) }
+  let states = MountState.all(of: directories)
   if arguments.has("--json") {
     Console.print(bytes: Array(JSON.array(states.map(json)).text.utf8))
   } else if states.isEmpty {

@@ -32,8 +32,8 @@ struct ToolLinkTests {
       try link("cat", in: place)
       try place.write("1", to: "in")
       place.environment["CASHER_OPTIONS"] = "-v --salt 'a b'"
-      #expect(try place.shell("cat in").error.contains("acache: stored"))
-      #expect(try place.shell("cat in").error.contains("acache: hit "))
+      #expect(try place.shell("cat in").error.contains("\nacache: run "))
+      #expect(try place.shell("cat in").error.contains("\nacache: hit "))
       #expect(try place.acache("echo x", options: ["--salt=c"]).output == "x\n")
       place.environment["CASHER_OPTIONS"] = "--salt 'a"
       #expect(

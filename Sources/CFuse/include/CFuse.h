@@ -16,7 +16,8 @@ struct cfuse_context {
   uint32_t stack_depth;
   // Whether the kernel was told that passthrough will be used; see cfuse_has_passthrough.
   int has_passthrough;
-  // INIT, while the connection is being negotiated: its number, what the kernel offered, whether it was answered.
+  // INIT, while the connection is being negotiated: its number, what the kernel offered, whether it was answered (1 while
+  // the answer is on its way, 2 when the kernel has it).
   uint64_t init_unique;
   uint64_t offered;
   int is_answered;
@@ -24,6 +25,8 @@ struct cfuse_context {
 
 // Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
 int cfuse_install(struct fuse_session *session, int fd);
+// Whether the kernel has the answer to INIT: the mount works.
+int cfuse_is_negotiated(struct cfuse_context *context);
 // Whether files can be registered, as far as the negotiation goes. To be called when a request has been served.
 int cfuse_has_passthrough(struct cfuse_context *context);
 // Registers `fd`, which may be O_PATH, as a file that the kernel reads and writes by itself: its id, or -errno.

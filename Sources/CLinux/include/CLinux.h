@@ -61,6 +61,8 @@ ssize_t casher_send_with_fds(int socket, const void *bytes, size_t size, const i
 ssize_t casher_receive_with_fds(int socket, void *bytes, size_t size, int *fds, int *count);
 // SO_PEERCRED of a connected Unix socket.
 int casher_peer_credentials(int socket, pid_t *pid, uid_t *uid, gid_t *gid);
+// `count`: room for so many, then how many there are.
+int casher_peer_groups(int socket, gid_t *groups, int *count);
 
 ssize_t casher_copy_file_range(int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count);
 int casher_fallocate(int fd, int mode, int64_t offset, int64_t length);
