@@ -39,6 +39,7 @@ struct CacheOptionTests {
   func timeToLive() throws {
     try withMount { place throws in
       let options = ["--ttl", "300ms"]
+      // That time passes is what is tested: nothing else tells that an entry has grown old.
       func age() { Thread.sleep(forTimeInterval: 0.35) }
       try place.acache("echo x")
       age()
@@ -61,6 +62,7 @@ struct CacheOptionTests {
     try withMount { place throws in
       let outer = "acache --ttl 300ms -- echo inner"
       try place.acache(outer)
+      // As above: the entry grows old.
       Thread.sleep(forTimeInterval: 0.35)
       try place.acache(outer)
       #expect(try place.counts() == Counts(hits: 0, misses: 4))
