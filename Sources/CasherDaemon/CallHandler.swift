@@ -267,6 +267,7 @@ struct CallHandler {
     reply.reason = check == nil ? trace.reason.sentence : "--check was given"
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
+    reply.isWithinRun = parent != nil
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(

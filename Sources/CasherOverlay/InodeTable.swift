@@ -324,6 +324,7 @@ final class InodeTable: Sendable {
       inode.openHandles += 1
       if handle.isWritable { inode.openWriters += 1 }
       if handle.mapsLower { inode.openMappers += 1 }
+      if handle.isServed { inode.openServed += 1 }
     }
   }
 
@@ -333,6 +334,7 @@ final class InodeTable: Sendable {
       inode.openHandles -= 1
       if handle.isWritable { inode.openWriters -= 1 }
       if handle.mapsLower { inode.openMappers -= 1 }
+      if handle.isServed { inode.openServed -= 1 }
     }
     unpin(inode)
   }

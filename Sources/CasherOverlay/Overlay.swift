@@ -132,6 +132,7 @@ public final class Overlay: Sendable {
       try SystemThread.start { [self] in serve(session) }
     } catch {
       notifier.end()
+      unmount(lazily: true)
       session.disconnect()
       notifier.waitForEnd()
       session.destroy()
@@ -176,9 +177,18 @@ public final class Overlay: Sendable {
     }
   }
 
-  /// Unmounts; false when the mount is in use.
+  /// Unmounts; false when the mount is in use. Whatever else is mounted at the directory stays.
   @discardableResult
-  public func unmount(lazily: Bool = false) -> Bool { Unmounting.unmount(directory, lazily: lazily) }
+  public func unmount(lazily: Bool = false) -> Bool {
+    isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
+  }
+
+  /// Whether what is mounted at the directory, if anything, is this.
+  private var isOnTop: Bool {
+    guard let entry = MountTable.entry(at: directory) else { return false }
+    // Before the mount is known to work there is no number; what was there before was of another type.
+    return device.map { $0 == entry.device } ?? (entry.type == Overlay.mountType)
+  }
 
   /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
@@ -216,6 +226,7 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
+    unmount(lazily: true)
     session.disconnect()
     notifier.waitForEnd()
     session.destroy()
