@@ -12,6 +12,8 @@ struct Services: Sendable {
   let store: Store
   let blobs: PlacedBlobs
   let runs: RunTable
+  let made: MountRuns
+  let freezing: Freezing
   let flights: SingleFlight
   let digester: FileDigester
   let pathSets: PathSetCache
@@ -196,6 +198,8 @@ struct CallHandler {
     }
     services.overlay.flushNotifications()
     parent?.expire(at: record.expires)
+    parent?.contains(run.id)
+    if request.options.restore != .never, !record.outputs.isEmpty { services.made.add(run.id) }
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
@@ -332,7 +336,10 @@ struct CallHandler {
   ) {
     var reason: Uncacheable?
     switch outcome {
-    case .success: ending = .stored
+    case .success:
+      ending = .stored
+      run.parent?.contains(run.id)
+      services.made.add(run.id)
     case .failure(let why):
       reason = why
       ending = .notStored

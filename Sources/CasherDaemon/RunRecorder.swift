@@ -72,6 +72,8 @@ final class RunRecorder {
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
   var outsideOutputs: [Output] = []
+  /// The runs that were made or replayed within this one, in that order.
+  var innerRuns: [Digest] = []
   let obstacles = Obstacles()
   /// The run has ended: nothing is recorded any more. What is recorded is read without the run's lock from then on, while
   /// other hands' changes are still compared with it.
