@@ -92,12 +92,10 @@ public enum Daemon {
       throw .socket(socket, error)
     }
     let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
-    let digester = FileDigester(store: store, placements: overlay.placements) { key in
-      (overlay.inode(for: key)?.writableHandles ?? 0) > 0
-    }
+    let digester = FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
     let services = Services(
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
-      pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
+      pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
       callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
     let server = Server(services: services, listener: listener)
