@@ -95,7 +95,8 @@ public enum Daemon {
     let digester = FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
     let services = Services(
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
-      pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
+      pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration,
+      salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
       callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
     let server = Server(services: services, listener: listener)
