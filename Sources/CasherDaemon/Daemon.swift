@@ -111,7 +111,8 @@ public enum Daemon {
     let services = Services(
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, made: state.runs, freezing: freezing,
       flights: SingleFlight(), digester: digester,
-      pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
+      pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration,
+      salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
       callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
     do throws(Errno) {

@@ -76,9 +76,7 @@ struct MountState {
   }
 
   func makeDigester(_ overlay: Overlay) -> FileDigester {
-    FileDigester(store: store, placements: overlay.placements) { key in
-      (overlay.inode(for: key)?.writableHandles ?? 0) > 0
-    }
+    FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
   }
 
   func freezing(_ overlay: Overlay, _ digester: FileDigester) -> Freezing {

@@ -345,6 +345,11 @@ public final class Overlay: Sendable {
   /// The inode of this key, if the kernel knows it through any view.
   public func inode(for key: InodeKey) -> Inode? { table.inode(for: key) }
 
+  /// Whether a file is open for writing through the mount; each open counts until its RELEASE.
+  public func isBeingWritten(_ key: InodeKey) -> Bool {
+    table.openWriters > 0 && (table.inode(for: key)?.writableHandles ?? 0) > 0
+  }
+
   /// Makes all views look the name up again; returns at once.
   public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
     guard let inode = table.inode(for: key) else { return }
