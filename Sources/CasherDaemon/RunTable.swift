@@ -237,21 +237,23 @@ final class RunTable: Recorder {
   }
 
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     change(
       by: own(actor), .move(name, .node(directory), to: newName, .node(newDirectory)),
       own: {
         $0.willRename(
-          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange, by: actor.thread)
+          name, in: .node(directory), to: newName, in: .node(newDirectory), manner, by: actor.thread)
       })
   }
 
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     observe(actor) {
-      $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange)
+      $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange)
     }
   }
 

@@ -29,6 +29,16 @@ public enum MadeKind: Sendable, Hashable {
   case node(FileType)
 }
 
+/// What a rename does to the name that it renames to (rename(2)).
+public enum RenameManner: Sendable, Hashable {
+  /// Takes its place.
+  case replacing
+  /// Fails if there is one (RENAME_NOREPLACE).
+  case new
+  /// Gets its name (RENAME_EXCHANGE).
+  case exchange
+}
+
 /// How a file is opened.
 public struct OpenAccess: OptionSet, Sendable, Hashable {
   public let rawValue: UInt8
@@ -81,11 +91,12 @@ public protocol Recorder: AnyObject, Sendable {
   func willRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor)
   func didRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor)
 
-  /// `exchange` with RENAME_EXCHANGE.
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor)
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor)
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor)
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor)
 
   func willSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor)
   func didSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor)

@@ -153,11 +153,11 @@ extension Request {
     try checkWritable(name, in: directory)
     try checkWritable(newName, in: newDirectory)
     let view = directory.view
-    let isExchange = flags & RenameFlags.exchange != 0
+    let manner = RenameFlags.manner(flags)
     let recorder = changeRecorder
     recorder?.willRename(
       FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory,
-      exchange: isExchange, by: actor(view))
+      manner, by: actor(view))
     try directory.inode.withDescriptor { source throws(Errno) in
       try newDirectory.inode.withDescriptor { target throws(Errno) in
         try move(
@@ -169,8 +169,7 @@ extension Request {
     overlay.didChange(name, in: directory.inode, through: view)
     overlay.didChange(newName, in: newDirectory.inode, through: view)
     recorder?.didRename(
-      FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory, exchange: isExchange,
-      by: actor(view))
+      FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory, manner, by: actor(view))
     succeed()
   }
 
@@ -210,6 +209,11 @@ extension Request {
 
 enum RenameFlags {
   static let exchange: UInt32 = 2
+  static let noReplace: UInt32 = 1
+
+  static func manner(_ flags: UInt32) -> RenameManner {
+    flags & exchange != 0 ? .exchange : flags & noReplace != 0 ? .new : .replacing
+  }
 }
 
 extension Overlay {
