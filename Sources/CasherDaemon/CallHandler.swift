@@ -271,6 +271,8 @@ struct CallHandler {
     reply.reason = check == nil ? trace.reason.sentence : "--check was given"
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
+    // What is compared is one run.
+    if check == nil { reply.retries = request.options.retries }
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(

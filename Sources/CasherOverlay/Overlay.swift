@@ -217,7 +217,9 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
-    session.disconnect()
+    let device = deviceNumber.load(ordering: .relaxed)
+    let seen = MountTable.entry(at: directory)
+    session.disconnect(isMounted: seen?.type == Overlay.mountType && (device == 0 || seen?.device == device))
     notifier.waitForEnd()
     session.destroy()
     table.forgetAll()

@@ -52,9 +52,16 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   func exit() { fuse_session_exit(raw) }
 
   /// Takes the mount away, busy or not, and closes the connection: whoever waits for an answer gets an error.
-  func disconnect() {
+  /// `isMounted`: the mount is still the one that is seen at its place. Otherwise it would be another's mount that went,
+  /// and the connection alone is closed.
+  func disconnect(isMounted: Bool = true) {
     isOpen.withLock { $0 = false }
-    fuse_session_unmount(raw)
+    if isMounted {
+      fuse_session_unmount(raw)
+    } else if let null = try? FileDescriptor.open("/dev/null", O_RDWR) {
+      try? null.duplicate(onto: FileDescriptor(rawValue: fuse_session_fd(raw)))
+      null.close()
+    }
   }
 
   /// Frees everything. Nobody may use the session any more.
