@@ -272,6 +272,8 @@ struct CallHandler {
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
     reply.isWithinRun = parent != nil
+    // What is compared is one run.
+    if check == nil { reply.retries = request.options.retries }
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
