@@ -99,7 +99,8 @@ public enum Daemon {
       overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), tree: tree, configuration: configuration, salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
-      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
+      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree),
+      rootView: RootView(configuration, runs: runs) { overlay.usesPassthrough })
     let server = Server(services: services, listener: listener)
     do throws(Errno) {
       try SystemThread.start { server.serve() }
@@ -124,6 +125,7 @@ public enum Daemon {
     ready(recovery)
     overlay.serve()
     for run in runs.inFlight { run.captures?.waitUntilOver() }
+    services.rootView.stop()
     log.write("unmounted")
     try? FileDescriptor.workingDirectory.remove(socket)
     state.blobs.close()

@@ -163,6 +163,7 @@ struct RunFinish {
 
   /// A nested call under an outer tracer has its accesses from there.
   private func outsideAccesses(_ report: FinishReport) throws(Uncacheable) -> [OutsideAccess] {
+    if report.hadRoot { return run.outsideAccesses ?? [] }
     guard request.isTraced, let parent = run.parent, request.options.outside != .trust else { return report.accesses }
     guard let process else { throw .nested("the command's process is not known") }
     // The outermost run is the one whose acache started the tracer.

@@ -29,6 +29,8 @@ public final class Overlay: Sendable {
   private let life = Monitor(Life())
   private let connection: Connection
   private let deviceNumber = Atomic<UInt64>(0)
+  /// What keeps a detached mount.
+  private let detachedRoot = Mutex<FileDescriptor?>(nil)
 
   private struct Life {
     var isMounted = false
@@ -58,12 +60,13 @@ public final class Overlay: Sendable {
     do throws(Errno) {
       try FileDescriptor.open(configuration.directory, O_RDONLY | O_DIRECTORY).close()
       directory = try FileDescriptor.workingDirectory.readLink(root.procPath)
-      status = try root.statusAndBirth(of: "")
+      status = configuration.isDetached ? try root.statusAndMount(of: "") : try root.statusAndBirth(of: "")
     } catch {
       root.close()
       throw OverlayError(opening: configuration.directory, error)
     }
-    if MountTable.entry(at: directory)?.type == Overlay.mountType {
+    let present = MountTable.entry(at: directory)?.type
+    if present == (configuration.isDetached ? Overlay.viewType : Overlay.mountType) {
       root.close()
       throw OverlayError(.alreadyMounted, directory)
     }
@@ -88,7 +91,10 @@ public final class Overlay: Sendable {
     // The rest is for open directories, open files, sockets and the store.
     let capacity = configuration.descriptorLimit ?? min(limit / 2, 262_144)
     let pool = DescriptorPool(capacity: capacity) { connection.current?.closeBacking($0) }
-    table = InodeTable(root: root, pool: pool, blobs: configuration.blobs)
+    let home = status.status.key.device & 0xffff_ffff
+    table = InodeTable(
+      root: root, pool: pool, blobs: configuration.blobs,
+      identities: configuration.isDetached ? Identities(home: home) : Identities())
     placements = Placements(blobs: configuration.blobs, journal: journal)
     rootInode = Inode(
       key: status.status.key, birth: Inode.birthBits(status.birth), type: .directory, role: .root, table: table)
@@ -105,6 +111,8 @@ public final class Overlay: Sendable {
   }
 
   static let mountType: FilePath = "fuse.casherfs"
+  /// The type of a detached mount, in the mount tables of those who are in one of its views.
+  static let viewType: FilePath = "fuse.casherfs-view"
 
   // MARK: the mount
 
@@ -120,10 +128,9 @@ public final class Overlay: Sendable {
         stackDepth: isStacked ? 2 : 1)
     else { throw OverlayError(.failed, directory) }
     LibraryLog.begin()
-    guard session.mount(at: directory) else {
-      let cause = LibraryLog.cause()
+    do throws(OverlayError) { try attach(session) } catch {
       session.destroy()
-      throw OverlayError(mounting: directory, cause)
+      throw error
     }
     LibraryLog.end()
     connection.current = session
@@ -145,12 +152,35 @@ public final class Overlay: Sendable {
     while !session.isNegotiated, !hasEnded, Clock.monotonic() < deadline {
       hasEnded = life.wait(timeout: 200_000) { $0.end == nil ? nil : true } ?? false
     }
-    guard session.isNegotiated, let entry = MountTable.entry(at: directory) else {
+    guard session.isNegotiated, let device = mountedDevice else {
       stop()
       throw OverlayError(.failed, directory)
     }
-    deviceNumber.store(entry.device, ordering: .relaxed)
+    deviceNumber.store(device, ordering: .relaxed)
     _ = session.usesPassthrough
+  }
+
+  private func attach(_ session: Session) throws(OverlayError) {
+    if configuration.isDetached {
+      do throws(Errno) {
+        let root = try session.mountDetached()
+        detachedRoot.withLock { $0 = root }
+      } catch { throw OverlayError(mounting: directory, error) }
+    } else if !session.mount(at: directory) {
+      throw OverlayError(mounting: directory, LibraryLog.cause())
+    }
+  }
+
+  private var mountedDevice: UInt64? {
+    guard configuration.isDetached else { return MountTable.entry(at: directory)?.device }
+    return detachedRoot.withLock { root in try? root?.status().key.device }
+  }
+
+  /// The view as a mount of its own that is attached nowhere yet: whoever has the descriptor can attach it. Of a detached
+  /// mount only; not to be called by a thread that serves requests.
+  public func openView(_ view: View) throws(Errno) -> FileDescriptor {
+    guard let root = detachedRoot.withLock({ $0 }) else { throw Errno(rawValue: ENODEV) }
+    return try root.cloneTree(configuration.viewsName.appending(view.token))
   }
 
   var session: Session? { connection.current }
@@ -216,6 +246,10 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
+    detachedRoot.withLock { root in
+      root?.close()
+      root = nil
+    }
     session.disconnect()
     notifier.waitForEnd()
     session.destroy()
@@ -337,6 +371,21 @@ public final class Overlay: Sendable {
   public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
     guard let inode = table.inode(for: key) else { return }
     notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
+  }
+
+  /// Makes all views look again at what stands at a path relative to the root, one of whose names another has changed:
+  /// at the name and at what it stands for; returns at once.
+  public func invalidate(_ path: FilePath) {
+    guard
+      let directory = try? rootDescriptor.open(path.parent.isEmpty ? "." : path.parent, OpenFlags.path | O_DIRECTORY)
+    else { return }
+    defer { directory.close() }
+    if let parent = try? table.identities.look("", in: directory) {
+      invalidateEntry(path.lastComponent, inDirectory: parent.status.key)
+      invalidateInode(parent.status.key)
+    }
+    let found = path.lastComponent.withCString { try? table.identities.look($0, in: directory) }
+    if let found { invalidateInode(found.status.key) }
   }
 
   /// Makes all views ask again for the attributes and the content; returns at once.

@@ -105,7 +105,7 @@ extension Request {
   ) throws(Errno) -> (node: Node, status: FileStatus) {
     while true {
       let generation = overlay.table.renames.load(ordering: .sequentiallyConsistent)
-      let found = overlay.identified(try lower.statusAndBirth(of: ""))
+      let found = overlay.identified(try overlay.look("", in: lower))
       if let node = overlay.table.intern(
         found, view: directory.view, at: name, in: directory.inode, generation: generation)
       {

@@ -9,6 +9,8 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   private let context: UnsafeMutablePointer<cfuse_context>
   private let isOpen = Mutex(true)
   private let passthrough = Mutex<Bool?>(nil)
+  /// /dev/fuse, where this process opened it.
+  private let detached = Mutex<FileDescriptor?>(nil)
 
   /// `owner` must outlive the session.
   init?(options: [UInt8], owner: Overlay, wantsPassthrough: Bool, stackDepth: UInt32) {
@@ -43,6 +45,23 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     return cfuse_install(raw, fuse_session_fd(raw)) == 0
   }
 
+  /// Mounts where no path leads; the descriptor of the root keeps the mount.
+  func mountDetached() throws(Errno) -> FileDescriptor {
+    let device = try FileDescriptor.open("/dev/fuse", O_RDWR)
+    let root: FileDescriptor
+    do throws(Errno) { root = try DetachedMount.fuse(device: device) } catch {
+      device.close()
+      throw error
+    }
+    guard cfuse_install(raw, device.rawValue) == 0 else {
+      root.close()
+      device.close()
+      throw .invalid
+    }
+    detached.withLock { $0 = device }
+    return root
+  }
+
   /// Serves until the mount is gone or `exit` was called; 0 or a negated error number.
   func loop(threads: Int, idle: Int) -> Int32 {
     cfuse_loop(raw, UInt32(clamping: threads), UInt32(clamping: idle))
@@ -55,6 +74,8 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   func disconnect() {
     isOpen.withLock { $0 = false }
     fuse_session_unmount(raw)
+    // The connection ends with its last descriptor; the library closes the number later.
+    detached.withLock { $0?.closeBehind() }
   }
 
   /// Frees everything. Nobody may use the session any more.

@@ -165,6 +165,9 @@ extension RunReply: ByteCodable {
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
     encoder.put(reason)
+    encoder.put(hasRoot)
+    encoder.put(keptPaths)
+    encoder.put(rootObstacle)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -183,6 +186,9 @@ extension RunReply: ByteCodable {
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
     reason = try decoder.string()
+    hasRoot = try decoder.bool()
+    keptPaths = try decoder.paths()
+    rootObstacle = try decoder.string()
   }
 }
 
@@ -196,6 +202,7 @@ extension FinishReport: ByteCodable {
     encoder.put(leftProcesses)
     encoder.put(consumed)
     encoder.put(reachedInputEnd)
+    encoder.put(hadRoot)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -203,6 +210,7 @@ extension FinishReport: ByteCodable {
       waitStatus: try decoder.int32(), segments: try decoder.list(), duration: try decoder.int64(),
       accesses: try decoder.list(), obstacles: try decoder.list(), leftProcesses: try decoder.bool(),
       consumed: try decoder.uint64(), reachedInputEnd: try decoder.bool())
+    hadRoot = try decoder.bool()
   }
 }
 

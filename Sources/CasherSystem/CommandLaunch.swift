@@ -11,9 +11,22 @@ public struct CommandLaunch: Sendable {
   public var directory: FilePath
   /// A directory that is bound over another in a mount namespace of the command's own.
   public var view: (source: FilePath, mount: FilePath)?
+  public var root: Root?
   /// What become standard input, output and error; nil: closed.
   public var streams: [FileDescriptor?]
   public var tracer: Tracer?
+
+  /// A detached mount that becomes the command's root, with the view bound in it.
+  public struct Root: Sendable {
+    public var mount: FileDescriptor
+    /// What stays as it is: absolute paths without symlinks.
+    public var kept: [FilePath]
+
+    public init(mount: FileDescriptor, kept: [FilePath]) {
+      self.mount = mount
+      self.kept = kept
+    }
+  }
 
   /// A tracer that starts this program in place of the command; the constructor in Launch.c then becomes the command.
   public struct Tracer: Sendable {
@@ -40,6 +53,8 @@ public struct CommandLaunch: Sendable {
     case running
     /// The view could not be entered; the command has not run.
     case noView(Errno)
+    /// The root could not be made the command's; the command has not run.
+    case noRoot(Errno)
     /// The tracer could not be started, or ended without having started the command; the command has not run.
     case noTracer(Errno?)
     /// No such command, or none that may be executed.
@@ -86,7 +101,10 @@ public struct CommandLaunch: Sendable {
   }
 
   private func fork(report: FileDescriptor, go: FileDescriptor) -> pid_t {
-    let vectors = [CStringVector(arguments), CStringVector(environment), CStringVector(tracer?.arguments ?? [])]
+    let vectors = [
+      CStringVector(arguments), CStringVector(environment), CStringVector(tracer?.arguments ?? []),
+      CStringVector(root?.kept.map(\.bytes) ?? []),
+    ]
     defer { for vector in vectors { vector.free() } }
     return (view?.source ?? FilePath("")).withCString { source in
       (view?.mount ?? FilePath("")).withCString { mount in
@@ -97,6 +115,8 @@ public struct CommandLaunch: Sendable {
           plan.view = view == nil ? nil : source
           plan.mount = mount
           plan.directory = directory
+          plan.root = root?.mount.rawValue ?? -1
+          plan.kept = UnsafePointer(vectors[3].pointer)
           let numbers = (0..<3).map { streams.indices.contains($0) ? streams[$0]?.rawValue ?? -1 : -1 }
           plan.streams = (numbers[0], numbers[1], numbers[2])
           plan.tracer = tracer == nil ? nil : UnsafePointer(vectors[2].pointer)
@@ -138,6 +158,7 @@ extension CommandLaunch.Process {
       switch Int(report.event) {
       case Int(CASHER_LAUNCH_CANDIDATE.rawValue): candidates.append(report.value)
       case Int(CASHER_LAUNCH_VIEW_FAILED.rawValue): outcome = .noView(error)
+      case Int(CASHER_LAUNCH_ROOT_FAILED.rawValue): outcome = .noRoot(error)
       case Int(CASHER_LAUNCH_TRACER_FAILED.rawValue): outcome = .noTracer(error)
       case Int(CASHER_LAUNCH_HANDED_OVER.rawValue): handedOver = true
       default: outcome = error == .noSuchFile || error == .notDirectory ? .notFound(error) : .notExecutable(error)

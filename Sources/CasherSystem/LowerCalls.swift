@@ -14,6 +14,15 @@ extension FileDescriptor {
     return (status, birth)
   }
 
+  /// As `statusAndBirth(of:)`, with the number of the mount in the upper half of the device: what is mounted at two places
+  /// has two devices.
+  public func statusAndMount(of name: CName) throws(Errno) -> (status: FileStatus, birth: Int64) {
+    var status = FileStatus()
+    var birth: Int64 = 0
+    try check("statx") { casher_status_with_mount(rawValue, name, &status.raw, &birth) }
+    return (status, birth)
+  }
+
   /// The corresponding C function is `openat`; O_CLOEXEC is always added.
   public func open(_ name: CName, _ flags: Int32, mode: UInt32 = 0) throws(Errno) -> FileDescriptor {
     FileDescriptor(rawValue: try check("openat") { casher_openat(rawValue, name, flags | O_CLOEXEC, mode) })
