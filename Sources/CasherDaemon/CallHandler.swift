@@ -248,9 +248,11 @@ struct CallHandler {
       return try? inode.openForReading()
     }
     let outside = outsideMeans()
+    let outsideLog =
+      outside.overlay == nil ? nil : OutsideLog(ignored: outsideIgnored + services.rootView.keptPaths)
     let run = Run(
       id: id, token: secret, parent: parent, command: request.arguments, user: caller.user, recorder: recorder,
-      outside: outside.overlay.map { _ in OutsideLog(ignored: outsideIgnored + services.rootView.keptPaths) },
+      outside: outsideLog,
       trace: TraceExchange(connection))
     let spool: FileDescriptor
     do throws(Errno) { spool = try Spool.make(in: services.store.directory) } catch {
