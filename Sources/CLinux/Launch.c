@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "Launch.h"
 #include "DetachedMount.h"
+#include "Watch.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -325,6 +326,15 @@ static _Noreturn void carry_out(const struct casher_launch *plan, pid_t parent) 
   if (plan->root >= 0 && enter_root(plan) < 0) {
     tell(plan->report, CASHER_LAUNCH_ROOT_FAILED, errno);
     _exit(125);
+  }
+  if (plan->root >= 0 && plan->watch) {
+    int listener = casher_watch_install();
+    if (listener < 0) {
+      tell(plan->report, CASHER_LAUNCH_ROOT_FAILED, errno);
+      _exit(125);
+    }
+    // Taken over by the other process before it lets this one go.
+    tell(plan->report, CASHER_LAUNCH_WATCHED, listener);
   }
   // Whoever kills acache outright means the command. After unshare(2), which clears it.
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

@@ -285,6 +285,7 @@ struct CallHandler {
       do throws(Errno) {
         root = try outside.overlay?.openView(rootView)
         reply.hasRoot = root != nil
+        reply.isWatcher = run.watcher == nil
         reply.keptPaths = services.rootView.keptPaths
       } catch { reply.rootObstacle = "\(error)" }
     } else if request.options.outside == .view {

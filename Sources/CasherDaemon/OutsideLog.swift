@@ -218,7 +218,8 @@ final class OutsideLog {
   /// What was done with each path, sorted by path.
   func accesses() -> [OutsideAccess] {
     for thread in Array(pending.keys) { settle(thread, but: []) }
-    var result: [FilePath: OutsideAccess] = [:]
+    // Of the root itself there is no lookup.
+    var result: [FilePath: OutsideAccess] = ["/": OutsideAccess(path: "/", observed: .lookedUp)]
     for use in uses.values where !use.isIgnored && !(use.observed.isEmpty && use.produced.isEmpty) {
       var produced = use.produced
       if use.hasSetTime { produced.insert(.timeSet) }

@@ -78,6 +78,10 @@ final class Run: Sendable {
   /// For what the run itself does in its view of the root.
   func recordOutside(_ body: (OutsideLog) -> Void) { outside.withLock { if let log = $0 { body(log) } } }
 
+  /// The outermost run around this one that has a view of the root: its acache is told of the calls that no filesystem
+  /// sees.
+  var watcher: Run? { parent?.lineage.last { $0.outside.withLock { $0 != nil } } }
+
   /// What it has done outside the mount; nil where its view does not tell.
   var outsideAccesses: [OutsideAccess]? { outside.withLock { $0?.accesses() } }
 

@@ -13,6 +13,8 @@ struct CommandStart {
   var view: (source: FilePath, mount: FilePath)?
   /// The command's root. Then nothing is traced, unless it cannot be had.
   var root: CommandLaunch.Root?
+  /// Unix sockets that the command may connect to without becoming uncacheable: the daemon's own.
+  var trustedSockets: [FilePath] = []
   /// Nil: no trace is wanted.
   var tracing: TraceParser.Configuration?
   /// A pipe or socket on standard input.
@@ -26,6 +28,7 @@ struct CommandStart {
   struct Started {
     var run: CommandRun
     var trace: TraceRelay?
+    var calls: WatchedCalls?
     var input: StandardInputRelay?
     /// What cannot be observed of it.
     var obstacles: [Uncacheable]
@@ -62,10 +65,10 @@ struct CommandStart {
         let run = CommandRun(
           process: attempt.process ?? 0, changes: changes, outputs: made.outputs, turns: made.turns, files: made.files,
           input: made.input,
-          trace: attempt.trace, daemon: daemon, spool: TranscriptSpool(spool))
+          trace: attempt.trace, calls: attempt.calls, daemon: daemon, spool: TranscriptSpool(spool))
         return .started(
           Started(
-            run: run, trace: attempt.trace, input: made.input, obstacles: obstacles, candidates: attempt.candidates,
+            run: run, trace: attempt.trace, calls: attempt.calls, input: made.input, obstacles: obstacles, candidates: attempt.candidates,
             hasRoot: root != nil))
       case .notFound(let error):
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
@@ -73,6 +76,7 @@ struct CommandStart {
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notExecutable)
       case .noView, .noRoot, .noTracer:
         attempt.trace?.close()
+        attempt.calls?.close()
         let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
         if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
       }
@@ -145,6 +149,7 @@ struct CommandStart {
     var outcome: CommandLaunch.Outcome
     var candidates: [Int32]
     var trace: TraceRelay?
+    var calls: WatchedCalls?
   }
 
   private func attempt(
@@ -168,8 +173,10 @@ struct CommandStart {
     ends = []
     CommandSignals.forward(to: process.id)
     daemon?.send(.started(process: process.id))
-    let (outcome, candidates) = process.letGo()
-    return Attempt(process: process.id, outcome: outcome, candidates: candidates, trace: trace)
+    let result = process.letGo()
+    return Attempt(
+      process: process.id, outcome: result.outcome, candidates: result.candidates, trace: trace,
+      calls: result.watch.map { WatchedCalls($0, trusting: trustedSockets) })
   }
 
   private func installedTracer() -> StraceCommand? {

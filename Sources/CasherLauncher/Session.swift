@@ -119,7 +119,10 @@ final class Session {
     if !reply.view.isEmpty { start.view = (location.mount.appending(reply.view), location.mount) }
     // The accesses of a traced nested call are in the outer call's trace.
     let isFollowed = isTraced && !location.answer.view.isEmpty
-    if let root { start.root = CommandLaunch.Root(mount: root, kept: reply.keptPaths) }
+    if let root {
+      start.root = CommandLaunch.Root(mount: root, kept: reply.keptPaths, isWatched: reply.isWatcher)
+    }
+    start.trustedSockets = [location.answer.socket]
     if reply.outside != .trust, !isFollowed, reply.rootObstacle.isEmpty {
       start.tracing = TraceParser.Configuration(
         directory: location.directory, mount: location.mount,
@@ -204,7 +207,7 @@ final class Session {
     started.input?.close()
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 
-    obstacles += started.trace?.obstacles ?? []
+    obstacles += started.trace?.obstacles ?? started.calls?.obstacles() ?? []
     if !attempt.isLast { attempt.keep(started.input?.unread ?? []) }
     if run.isTimedOut, let limit = timeLimit {
       obstacles.append(.timedOut(limit))

@@ -166,6 +166,7 @@ extension RunReply: ByteCodable {
     encoder.put(timeLimit ?? 0)
     encoder.put(reason)
     encoder.put(hasRoot)
+    encoder.put(isWatcher)
     encoder.put(keptPaths)
     encoder.put(rootObstacle)
   }
@@ -187,6 +188,7 @@ extension RunReply: ByteCodable {
     timeLimit = isLimited ? limit : nil
     reason = try decoder.string()
     hasRoot = try decoder.bool()
+    isWatcher = try decoder.bool()
     keptPaths = try decoder.paths()
     rootObstacle = try decoder.string()
   }

@@ -194,6 +194,8 @@ public struct RunReply: Hashable, Sendable {
   public var outside: CallOptions.OutsidePolicy
   /// Whether the descriptor of a view of the whole root comes after the spool's: the command's root, where it can be.
   public var hasRoot = false
+  /// Whether the calls that no filesystem sees are this caller's to watch; else they are told to the call around it.
+  public var isWatcher = false
   /// What the command is to see of the machine as it is, also in a view of the root; absolute paths without symlinks.
   public var keptPaths: [FilePath] = []
   /// Why there is no view of the root though one was asked for, as the end of a sentence.

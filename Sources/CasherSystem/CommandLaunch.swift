@@ -21,10 +21,13 @@ public struct CommandLaunch: Sendable {
     public var mount: FileDescriptor
     /// What stays as it is: absolute paths without symlinks.
     public var kept: [FilePath]
+    /// Whether the calls that no filesystem sees are to be told.
+    public var isWatched: Bool
 
-    public init(mount: FileDescriptor, kept: [FilePath]) {
+    public init(mount: FileDescriptor, kept: [FilePath], isWatched: Bool) {
       self.mount = mount
       self.kept = kept
+      self.isWatched = isWatched
     }
   }
 
@@ -68,6 +71,7 @@ public struct CommandLaunch: Sendable {
     let reports: FileDescriptor
     let go: FileDescriptor
     let isTraced: Bool
+    let isWatched: Bool
   }
 
   public init(arguments: [[UInt8]], environment: [[UInt8]], directory: FilePath, streams: [FileDescriptor?]) {
@@ -97,7 +101,8 @@ public struct CommandLaunch: Sendable {
       go.writing.close()
       throw error
     }
-    return Process(id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil)
+    return Process(id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil,
+      isWatched: root?.isWatched == true)
   }
 
   private func fork(report: FileDescriptor, go: FileDescriptor) -> pid_t {
@@ -116,6 +121,7 @@ public struct CommandLaunch: Sendable {
           plan.mount = mount
           plan.directory = directory
           plan.root = root?.mount.rawValue ?? -1
+          plan.watch = root?.isWatched == true ? 1 : 0
           plan.kept = UnsafePointer(vectors[3].pointer)
           let numbers = (0..<3).map { streams.indices.contains($0) ? streams[$0]?.rawValue ?? -1 : -1 }
           plan.streams = (numbers[0], numbers[1], numbers[2])
@@ -144,27 +150,47 @@ public struct CommandLaunch: Sendable {
 }
 
 extension CommandLaunch.Process {
-  /// Lets the child execute the command and waits until it has. `candidates` are the error numbers of the places where
-  /// the command was looked for, in the order of the search; 0 for the one where it was found.
-  public func letGo() -> (outcome: CommandLaunch.Outcome, candidates: [Int32]) {
-    _ = try? go.writeAll([0])
-    go.close()
+  /// How a launch came out, and what is known of it.
+  public struct Result: Sendable {
+    public var outcome: CommandLaunch.Outcome
+    /// Error numbers of the places where the command was looked for, in the order of the search; 0 for the one where it was
+    /// found.
+    public var candidates: [Int32] = []
+    /// Of a command that is watched.
+    public var watch: CallWatch?
+  }
+
+  /// Lets the child execute the command and waits until it has.
+  public func letGo() -> Result {
     defer { reports.close() }
-    var candidates: [Int32] = []
+    var result = Result(outcome: .running)
     var handedOver = false
     var outcome: CommandLaunch.Outcome?
-    while let report = nextReport() {
+    func note(_ report: casher_launch_report) {
       let error = Errno(rawValue: report.value)
       switch Int(report.event) {
-      case Int(CASHER_LAUNCH_CANDIDATE.rawValue): candidates.append(report.value)
+      case Int(CASHER_LAUNCH_CANDIDATE.rawValue): result.candidates.append(report.value)
       case Int(CASHER_LAUNCH_VIEW_FAILED.rawValue): outcome = .noView(error)
       case Int(CASHER_LAUNCH_ROOT_FAILED.rawValue): outcome = .noRoot(error)
       case Int(CASHER_LAUNCH_TRACER_FAILED.rawValue): outcome = .noTracer(error)
       case Int(CASHER_LAUNCH_HANDED_OVER.rawValue): handedOver = true
+      case Int(CASHER_LAUNCH_WATCHED.rawValue): result.watch = CallWatch(of: id, descriptor: report.value)
       default: outcome = error == .noSuchFile || error == .notDirectory ? .notFound(error) : .notExecutable(error)
       }
     }
-    return (outcome ?? (isTraced && !handedOver ? .noTracer(nil) : .running), candidates)
+    // While the child waits, the notifications can be taken over.
+    if isWatched, let report = nextReport() {
+      note(report)
+      if outcome == nil, result.watch == nil {
+        outcome = .noRoot(Errno.current)
+        _ = kill(id, SIGKILL)
+      }
+    }
+    _ = try? go.writeAll([0])
+    go.close()
+    while let report = nextReport() { note(report) }
+    result.outcome = outcome ?? (isTraced && !handedOver ? .noTracer(nil) : .running)
+    return result
   }
 
   private func nextReport() -> casher_launch_report? {

@@ -18,6 +18,8 @@ enum casher_launch_event {
   CASHER_LAUNCH_HANDED_OVER = 6,
   // As VIEW_FAILED, of the view of the whole root.
   CASHER_LAUNCH_ROOT_FAILED = 7,
+  // The child is watched; the value is its descriptor that notifications come from (Watch.h).
+  CASHER_LAUNCH_WATCHED = 8,
 };
 struct casher_launch_report {
   int32_t event;
@@ -38,6 +40,8 @@ struct casher_launch {
   // symlinks, ended by a null pointer.
   int root;
   char *const *kept;
+  // Whether the calls that no filesystem sees are to be told; with a root only.
+  int watch;
   // The working directory, entered again once the view is bound.
   const char *directory;
   // What becomes of standard input, output and error; CASHER_STREAM_CLOSED closes it.
