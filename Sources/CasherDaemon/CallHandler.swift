@@ -28,6 +28,14 @@ struct Services: Sendable {
   let rootView: RootView
   let events = EventFeed()
 
+  /// As `Overlay.hasUsedViews`, of the mount and of the root.
+  func hasUsedViews(timeoutNanoseconds: Int64) -> Bool {
+    let begin = Clock.monotonic()
+    if overlay.hasUsedViews(timeoutNanoseconds: timeoutNanoseconds) { return true }
+    let rest = max(0, timeoutNanoseconds - (Clock.monotonic() - begin))
+    return rootView.present?.hasUsedViews(timeoutNanoseconds: rest) ?? false
+  }
+
   /// Waits until the kernel has been told of every change so far.
   func flushNotifications() {
     overlay.flushNotifications()
@@ -191,7 +199,7 @@ struct CallHandler {
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      blobs: services.blobs, runs: services.runs)
+      blobs: services.blobs, runs: services.runs, rootView: services.rootView)
     do throws(Placer.Failure) {
       try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
     } catch {
@@ -348,7 +356,7 @@ struct CallHandler {
 
   /// The filesystem of which the run gets a view as its root, or why it gets none.
   private func outsideMeans() -> (overlay: Overlay?, obstacle: String) {
-    guard request.options.outside == .view else { return (nil, "") }
+    guard request.options.outside == .view || request.options.outside == .automatic else { return (nil, "") }
     if request.isTraced, parent != nil { return (nil, "the call around it is traced") }
     if let obstacle = services.rootView.obstacle(for: caller, within: parent) { return (nil, obstacle) }
     return (services.rootView.present, "")

@@ -106,7 +106,8 @@ public enum Daemon {
       try SystemThread.start { server.serve() }
       try state.blobs.startTidying(overlay)
       let watch = try MountTableWatch()
-      let watcher = MountWatcher(overlay: overlay, directory: configuration.directory)
+      let watcher = MountWatcher(
+        overlay: overlay, rootView: services.rootView, directory: configuration.directory)
       try SystemThread.start { watcher.run(watch) }
       try SystemThread.start {
         Signals.wait(for: [SIGTERM, SIGINT, SIGHUP])

@@ -14,6 +14,8 @@ final class OutsideLog {
   private final class Use {
     let path: FilePath
     let isIgnored: Bool
+    /// Whether something is mounted on it, or on something below it, in the run's namespace: mounts would go with the name.
+    let leadsToMount: Bool
     var observed: Kinds = []
     var produced: Kinds = []
     /// The run has changed what stands there: what it sees from then on is its own.
@@ -25,9 +27,10 @@ final class OutsideLog {
     /// The modification time is one that the run set.
     var hasSetTime = false
 
-    init(path: FilePath, isIgnored: Bool) {
+    init(path: FilePath, ignored: [FilePath]) {
       self.path = path
-      self.isIgnored = isIgnored
+      isIgnored = ignored.contains { path.isWithin($0) }
+      leadsToMount = ignored.contains { $0.isWithin(path) }
     }
 
     func observe(_ kinds: Kinds) {
@@ -54,7 +57,7 @@ final class OutsideLog {
   private var pending: [Int32: [Pending]] = [:]
   private let ignored: [FilePath]
 
-  /// Nothing at or below `ignored` is recorded.
+  /// Nothing at or below `ignored` is recorded; on these something else is mounted in the run's namespace.
   init(ignored: [FilePath]) { self.ignored = ignored }
 
   /// Directories of the machine's software. Who looks a file up there does so to use it, and hardly ever to write it: a
@@ -69,7 +72,7 @@ final class OutsideLog {
     let key = EntryKey(directory: directory.inode.key, name: name)
     if let use = uses[key] { return use }
     let path = FilePath("/").appending(directory.path).appending(name)
-    let use = Use(path: path, isIgnored: ignored.contains { path.isWithin($0) })
+    let use = Use(path: path, ignored: ignored)
     uses[key] = use
     return use
   }
@@ -79,35 +82,36 @@ final class OutsideLog {
     if let parent = node.parent { return use(node.name, in: parent) }
     let key = EntryKey(directory: node.inode.key, name: FilePath([]))
     if let use = uses[key] { return use }
-    let use = Use(path: "/", isIgnored: false)
+    let use = Use(path: "/", ignored: ignored)
     uses[key] = use
     return use
   }
 
   // MARK: lookups
 
-  /// Returns whether the name's further uses need not be seen.
-  func lookedUp(_ name: FilePath, in directory: Node, status: FileStatus?, by thread: Int32) -> Bool {
+  /// Returns how long the kernel may keep the name.
+  func lookedUp(_ name: FilePath, in directory: Node, status: FileStatus?, by thread: Int32) -> NameLifetime {
     let use = use(name, in: directory)
-    if use.isIgnored { return true }
+    let lifetime = use.leadsToMount ? NameLifetime.ever : .moment
+    if use.isIgnored { return lifetime }
     settle(thread, but: [], keeping: 1)
     let kinds: Kinds
     switch status?.type {
     case nil: kinds = .missing
     case .directory:
       use.observe(.lookedUp)
-      return true
+      return lifetime
     case .symlink: kinds = [.lookedUp, .notFollowed]
     default: kinds = .lookedUp
     }
     if let list = pending[thread], list.contains(where: { $0.use === use }) { settle(thread, but: [], keeping: 0) }
-    if use.knows(kinds) { return true }
+    if use.knows(kinds) { return .moment }
     if OutsideLog.software.contains(where: { use.path.isWithin($0) }) {
       use.observe(kinds)
-      return true
+      return .moment
     }
     pending[thread, default: []].append(Pending(use: use, kinds: kinds))
-    return false
+    return .use
   }
 
   /// The thread's lookups were probes, but that of each name of the operation under way, and the latest `count`.

@@ -20,10 +20,12 @@ final class OutsideRecorder: Recorder {
   var isIdle: Bool { runs.isIdle }
   var observesMainView: Bool { false }
 
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) -> Bool {
-    var isKnown = true
-    record(actor) { if !$0.lookedUp(name, in: directory, status: status, by: actor.thread) { isKnown = false } }
-    return isKnown
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime {
+    var lifetime = NameLifetime.ever
+    record(actor) { lifetime = min(lifetime, $0.lookedUp(name, in: directory, status: status, by: actor.thread)) }
+    return lifetime
   }
 
   func didList(_ directory: Node, by actor: Actor) { record(actor) { $0.listed(directory) } }

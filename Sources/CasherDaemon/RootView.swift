@@ -33,7 +33,7 @@ final class RootView: Sendable {
     OutsidePaths.neverCounting + [configuration.storeDirectory.appending("mounts")]
   }
 
-  /// The filesystem; or why there is none, as the end of a sentence.
+  /// The filesystem, made if it was not; or why there is none, as the end of a sentence.
   func overlay() -> Result<Overlay, Unavailable> {
     state.withLock { state in
       switch state {
@@ -69,6 +69,14 @@ final class RootView: Sendable {
       return "the command is called in another mount namespace"
     }
     return nil
+  }
+
+  /// For `casherfs status`: by which means it is seen what commands use outside, and why not by the better one.
+  var description: String {
+    switch overlay() {
+    case .success: "by a view of the root"
+    case .failure(let unavailable): "by strace, as \(unavailable.reason)"
+    }
   }
 
   func stop() {

@@ -198,9 +198,11 @@ final class RunTable: Recorder {
 
   var isIdle: Bool { count.load(ordering: .relaxed) == 0 }
 
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) -> Bool {
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime {
     observe(actor) { $0.lookedUp(name, in: .node(directory), status: status, by: actor.thread) }
-    return false
+    return .use
   }
 
   func didList(_ directory: Node, by actor: Actor) { observe(actor) { $0.listed(.node(directory), by: actor.thread) } }

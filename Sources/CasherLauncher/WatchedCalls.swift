@@ -83,8 +83,8 @@ final class WatchedCalls {
     case .mount:
       let propagation: UInt64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20
       if arguments[3] & propagation != 0 || isNeverCounting(call, at: arguments[1]) { return }
-      privileged(.outsideUnobserved("the command mounts filesystems"), call)
-    case .changeMounts: privileged(.outsideUnobserved("the command changes what is mounted"), call)
+      changeOfMounts(.outsideUnobserved("the command mounts filesystems"), call)
+    case .changeMounts: changeOfMounts(.outsideUnobserved("the command unmounts or moves filesystems"), call)
     case .enterNamespace:
       privileged(.outsideUnobserved("the command changes what its paths mean (setns)"), call)
     case .foreign:
@@ -188,6 +188,14 @@ final class WatchedCalls {
   }
 
   // MARK: findings
+
+  /// A nested call makes mounts too, which are known.
+  private func changeOfMounts(_ obstacle: Uncacheable, _ call: CallWatch.Notification) {
+    let program = try? FileDescriptor.workingDirectory.readLink(FilePath("/proc/\(call.thread)/exe"))
+    if program == nil || program != WatchedCalls.ownProgram { privileged(obstacle, call) }
+  }
+
+  private static let ownProgram = try? FileDescriptor.workingDirectory.readLink("/proc/self/exe")
 
   /// Of a call that fails without the privilege.
   private func privileged(_ obstacle: Uncacheable, _ call: CallWatch.Notification) {

@@ -315,7 +315,8 @@ public final class Overlay: Sendable {
       return true
     }
     if removed {
-      dropRetiredViews(unlessFewerThan: Overlay.retiredViewsLimit)
+      // Of a detached mount, what is in a view keeps other filesystems from being unmounted.
+      dropRetiredViews(unlessFewerThan: configuration.isDetached ? 1 : Overlay.retiredViewsLimit)
       notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
     }
   }

@@ -44,13 +44,13 @@ extension Request {
       return reply(overlay.table.special(overlay.viewsInode, in: directory.view), try overlay.viewsStatus())
     }
     let found = try find(name, in: directory)
-    var isKnown = !overlay.isRecorded(directory.view)
+    var lifetime = overlay.isRecorded(directory.view) ? NameLifetime.use : .moment
     if let recorder = lookRecorder(directory.view) {
-      isKnown = recorder.didLookUp(
+      lifetime = recorder.didLookUp(
         FilePath(cString: name), in: directory, found: found?.node, status: found?.status, by: actor(directory.view))
     }
-    if let found { return reply(found.node, found.status, isKnown: isKnown) }
-    guard isKnown, overlay.configuration.timeout > 0 else { throw .noSuchFile }
+    if let found { return reply(found.node, found.status, lifetime) }
+    guard lifetime > .use, overlay.configuration.timeout > 0 else { throw .noSuchFile }
     // Node id 0: the kernel may remember for a while that nothing is there.
     var entry = fuse_entry_param()
     entry.entry_timeout = overlay.configuration.timeout
@@ -58,10 +58,13 @@ extension Request {
   }
 
   /// Replies with a node that got one lookup more for it, which is taken back when the kernel does not take the reply.
-  /// `isKnown`: the name's further uses need not be seen.
-  func reply(_ node: Node, _ status: FileStatus, isKnown: Bool = false) {
+  func reply(_ node: Node, _ status: FileStatus, _ lifetime: NameLifetime = .use) {
     var entry = overlay.entry(node, status)
-    if isKnown { entry.entry_timeout = max(entry.entry_timeout, overlay.configuration.timeout) }
+    switch lifetime {
+    case .use: break
+    case .moment: entry.entry_timeout = max(entry.entry_timeout, overlay.configuration.timeout)
+    case .ever: entry.entry_timeout = Overlay.forEver
+    }
     if fuse_reply_entry(raw, &entry) != 0 { overlay.forget(node, 1) }
   }
 
