@@ -1,4 +1,5 @@
 import CasherSystem
+import Glibc
 import Synchronization
 
 /// How inodes of lower are told apart, and which numbers they show.
@@ -33,8 +34,36 @@ final class Identities: Sendable {
     tellsMounts ? try directory.statusAndMount(of: name) : try directory.statusAndBirth(of: name)
   }
 
+  // MARK: FIFOs
+
+  /// Set in the inode number of a FIFO that is shown as a symlink to the real one.
+  ///
+  /// The kernel opens a FIFO by its inode without asking, and in a view that is another than on the machine: who writes
+  /// there would never meet who reads here.
+  private static let linkMark: UInt64 = 1 << 63
+
+  /// A FIFO of the machine as the link that stands for it.
+  func disguised(_ status: FileStatus) -> FileStatus {
+    guard tellsMounts, status.type == .fifo else { return status }
+    var status = status
+    status.raw.st_mode = FileType.symlink.modeBits | 0o777
+    status.raw.st_ino |= ino_t(Identities.linkMark)
+    return status
+  }
+
+  /// Whether the inode is such a link.
+  func isDisguised(_ key: InodeKey) -> Bool { tellsMounts && key.inode & Identities.linkMark != 0 }
+
+  /// The FIFO's own identity.
+  func real(_ key: InodeKey) -> InodeKey {
+    isDisguised(key) ? InodeKey(device: key.device, inode: key.inode & ~Identities.linkMark) : key
+  }
+
+  // MARK: numbers
+
   /// The number that stat(2) shows of an inode.
   func shownNumber(of key: InodeKey) -> UInt64 {
+    let key = real(key)
     let device = key.device & 0xffff_ffff
     guard tellsMounts, device != home else { return key.inode }
     let filesystem = filesystems.withLock { filesystems -> UInt64 in

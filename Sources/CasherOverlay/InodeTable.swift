@@ -447,7 +447,7 @@ final class InodeTable: Sendable {
         let opened = try place.directory.withDescriptor { directory throws(Errno) in
           try directory.open(place.name, OpenFlags.path | OpenFlags.noFollow)
         }
-        if let found = try? identities.look("", in: opened), found.status.key == lower,
+        if let found = try? identities.look("", in: opened), found.status.key == identities.real(lower),
           Inode.birthBits(found.birth) == birth
         {
           return opened

@@ -19,6 +19,8 @@ public final class Overlay: Sendable {
   let mainRoot: Node
   let notifier = Notifier()
   let locks = LockTable()
+  /// In place of `locks`, where files are locked by who is in no view too.
+  let lowerLocks: LowerLocks?
   let requests = Counters()
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
@@ -84,6 +86,7 @@ public final class Overlay: Sendable {
     rootDescriptor = root
     self.journalled = journalled
     switchesUsers = geteuid() == 0
+    lowerLocks = configuration.isDetached ? LowerLocks() : nil
     viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
     let limit = ProcessLimits.raiseDescriptorLimit()
     let connection = Connection()
@@ -245,6 +248,7 @@ public final class Overlay: Sendable {
     let result = session.loop(threads: configuration.threads, idle: 3)
     notifier.end()
     locks.cancelAll()
+    lowerLocks?.close()
     connection.current = nil
     detachedRoot.withLock { root in
       root?.close()

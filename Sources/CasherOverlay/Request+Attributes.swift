@@ -7,6 +7,7 @@ extension Request {
   func attributes(of node: Node) throws(Errno) {
     var status = node.inode.role == .viewsDirectory ? try overlay.viewsStatus() : try node.inode.status()
     if node.inode.role != .viewsDirectory {
+      if overlay.table.identities.isDisguised(node.inode.key) { status = overlay.table.identities.disguised(status) }
       status.raw.st_ino = ino_t(overlay.table.identities.shownNumber(of: node.inode.key))
     }
     fuse_reply_attr(raw, &status.raw, overlay.attributeTimeout(node))

@@ -7,7 +7,11 @@ extension Request {
   // MARK: looking up
 
   /// What stands at the name now, its node having one lookup more. Nil when there is nothing.
-  func find(_ name: CName, in directory: Node) throws(Errno) -> (node: Node, status: FileStatus)? {
+  ///
+  /// `isMade`: it has just been made, and the kernel wants to see what it asked for.
+  func find(
+    _ name: CName, in directory: Node, isMade: Bool = false
+  ) throws(Errno) -> (node: Node, status: FileStatus)? {
     let table = overlay.table
     while true {
       let generation = table.renames.load(ordering: .sequentiallyConsistent)
@@ -16,9 +20,11 @@ extension Request {
         found = FoundFile(placed)
       } else {
         do throws(Errno) {
-          found = try directory.inode.withDescriptor { descriptor throws(Errno) in
-            overlay.identified(try overlay.look(name, in: descriptor))
+          let seen = try directory.inode.withDescriptor { descriptor throws(Errno) in
+            try overlay.look(name, in: descriptor)
           }
+          let status = isMade ? seen.status : table.identities.disguised(seen.status)
+          found = overlay.identified((status, seen.birth))
         } catch {
           guard error == .noSuchFile else { throw error }
           // It may have come to be placed between the two looks.
@@ -69,6 +75,11 @@ extension Request {
   }
 
   func readLink(_ node: Node) throws(Errno) {
+    if overlay.table.identities.isDisguised(node.inode.key) {
+      let target = try overlay.table.pool.descriptorForEver(of: node.inode)
+      FilePath("/proc/\(getpid())/fd/\(target.rawValue)").withCString { _ = fuse_reply_readlink(raw, $0) }
+      return
+    }
     let target = try node.inode.withDescriptor { descriptor throws(Errno) in try descriptor.readLink() }
     target.withCString { _ = fuse_reply_readlink(raw, $0) }
   }
@@ -99,7 +110,7 @@ extension Request {
       }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
-    guard let made = try find(name, in: directory) else { throw .stale }
+    guard let made = try find(name, in: directory, isMade: true) else { throw .stale }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
     reply(made.node, made.status)
   }
