@@ -255,18 +255,21 @@ final class RunTable: Recorder {
   }
 
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     change(
       by: own(actor), .move(name, .node(directory), to: newName, .node(newDirectory)),
       own: {
         $0.willRename(
-          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange, by: actor.thread)
+          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange,
+          by: actor.thread)
       })
   }
 
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     observe(actor) {
       $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange)

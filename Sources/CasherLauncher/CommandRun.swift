@@ -28,7 +28,8 @@ final class CommandRun {
   /// `changes` is `CommandSignals.childChanges()`.
   init(
     process: Int32, changes: FileDescriptor, outputs: [StreamRelay], turns: OutputTurns?, files: [DirectOutput],
-    input: StandardInputRelay?, trace: TraceRelay?, calls: WatchedCalls?, daemon: DaemonConnection?, spool: TranscriptSpool
+    input: StandardInputRelay?, trace: TraceRelay?, calls: WatchedCalls?, daemon: DaemonConnection?,
+    spool: TranscriptSpool
   ) {
     self.process = process
     self.changes = changes

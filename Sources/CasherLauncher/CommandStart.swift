@@ -68,7 +68,8 @@ struct CommandStart {
           trace: attempt.trace, calls: attempt.calls, daemon: daemon, spool: TranscriptSpool(spool))
         return .started(
           Started(
-            run: run, trace: attempt.trace, calls: attempt.calls, input: made.input, obstacles: obstacles, candidates: attempt.candidates,
+            run: run, trace: attempt.trace, calls: attempt.calls, input: made.input, obstacles: obstacles,
+            candidates: attempt.candidates,
             hasRoot: root != nil))
       case .notFound(let error):
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)

@@ -106,7 +106,9 @@ final class WatchedCalls {
 
   private func address(_ call: CallWatch.Notification, at place: UInt64, length: UInt64) {
     let size = Int(min(length & 0xffff_ffff, 128))
-    guard size >= 2, let bytes = call.memory(at: place, count: size), bytes.count >= 2, watch.isValid(call) else { return }
+    guard size >= 2, let bytes = call.memory(at: place, count: size), bytes.count >= 2, watch.isValid(call) else {
+      return
+    }
     let family = Int32(bytes[0]) | Int32(bytes[1]) << 8
     if family == AF_UNIX {
       unixSocket(call, Array(bytes.dropFirst(2)))
@@ -147,7 +149,9 @@ final class WatchedCalls {
     var path = FilePath(name.prefix { $0 != 0 })
     if trusted.contains(where: { $0 == path || MessageSocket.isSocket($0, reachedBy: path) }) { return }
     if !path.isAbsolute {
-      guard let directory = try? FileDescriptor.workingDirectory.readLink(FilePath("/proc/\(call.thread)/cwd")) else { return }
+      guard let directory = try? FileDescriptor.workingDirectory.readLink(FilePath("/proc/\(call.thread)/cwd")) else {
+        return
+      }
       path = directory.appending(path)
     }
     if call.call == .bind {

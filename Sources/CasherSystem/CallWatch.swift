@@ -7,7 +7,8 @@ public struct CallWatch: Sendable {
 
   public enum Call: Int32, Sendable {
     case connect = 1
-    case bind, send, sendMessage, sendMessages, accept, ioUring, openByHandle, mount, changeMounts, enterNamespace, foreign
+    case bind, send, sendMessage, sendMessages, accept, ioUring, openByHandle, mount, changeMounts, enterNamespace,
+      foreign
   }
 
   /// A call that waits.

@@ -101,7 +101,8 @@ public struct CommandLaunch: Sendable {
       go.writing.close()
       throw error
     }
-    return Process(id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil,
+    return Process(
+      id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil,
       isWatched: root?.isWatched == true)
   }
 

@@ -12,6 +12,8 @@ extension FileDescriptor {
 
   /// `lock` with a process id of 0. The corresponding C function is `fcntl`.
   public func lockOfDescription(_ kind: DescriptionLock, _ lock: inout flock) throws(Errno) {
-    try check("fcntl") { withUnsafeMutablePointer(to: &lock) { casher_fcntl(rawValue, kind.rawValue, Int(bitPattern: $0)) } }
+    try check("fcntl") {
+      withUnsafeMutablePointer(to: &lock) { casher_fcntl(rawValue, kind.rawValue, Int(bitPattern: $0)) }
+    }
   }
 }

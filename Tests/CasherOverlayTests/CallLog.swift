@@ -62,12 +62,14 @@ final class CallLog: Recorder {
     add(actor, "remove \(path(name, directory))")
   }
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     add(actor, "will rename \(path(name, directory)) \(path(newName, newDirectory))")
   }
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     add(actor, "rename \(path(name, directory)) \(path(newName, newDirectory))")
   }
