@@ -47,11 +47,3 @@ int casher_clone_tree(int directory, const char *path, int recursive) {
 int casher_attach_mount(int mount, int directory, const char *path) {
   return (int)syscall(CALL_MOVE_MOUNT, mount, "", directory, path, FROM_EMPTY_PATH);
 }
-
-int casher_close_behind(int target) {
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0) return -1;
-  int result = dup3(null, target, O_CLOEXEC);
-  close(null);
-  return result < 0 ? -1 : 0;
-}

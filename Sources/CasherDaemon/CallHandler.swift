@@ -12,9 +12,12 @@ struct Services: Sendable {
   let store: Store
   let blobs: PlacedBlobs
   let runs: RunTable
+  let made: MountRuns
+  let freezing: Freezing
   let flights: SingleFlight
   let digester: FileDigester
   let pathSets: PathSetCache
+  let known: KnownRuns
   let tree: Tree
   let configuration: DaemonConfiguration
   /// Salts the digests of environment variables.
@@ -97,7 +100,7 @@ struct CallHandler {
         return
       }
       if request.options.check {
-        let recorded = try find().map { Comparison(name: String($0.0.id.hexadecimal.prefix(12)), recorded: $0.1) }
+        let recorded = try find().map { Comparison(name: String($0.id.hexadecimal.prefix(12)), recorded: $0.record) }
         execute(messages: [], leads: false, check: .some(recorded))
         return
       }
@@ -161,10 +164,10 @@ struct CallHandler {
 
   // MARK: hits
 
-  private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
+  private func find() throws(LookupFailure) -> KnownRun? {
     let lookup = Lookup(
       tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
-      trace: trace)
+      known: services.known, trace: trace)
     let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
       let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
@@ -179,18 +182,17 @@ struct CallHandler {
   /// Looks the call up and answers it; false on a miss.
   private func answerFromStore() throws(LookupFailure) -> Bool {
     let begin = Clock.monotonic()
-    guard let (run, record) = try find() else { return false }
+    guard let run = try find() else { return false }
+    let record = run.record
     var descriptors: [FileDescriptor] = []
     defer { for descriptor in descriptors { descriptor.close() } }
     var inline: [UInt8]? = []
     do throws(StoreError) {
       if let blob = record.transcript.blob {
-        if let size = try services.store.blobSize(blob), size <= CallHandler.inlineLimit {
-          inline = try services.store.blobBytes(blob)
-        } else {
-          inline = nil
-          descriptors = [try services.store.openBlob(blob)]
-        }
+        inline = run.transcript
+        if inline == nil { inline = try services.store.blobBytes(blob, ifAtMost: CallHandler.inlineLimit) }
+        run.transcript = inline
+        if inline == nil { descriptors = [try services.store.openBlob(blob)] }
       }
     } catch {
       trace.met(.contentLost)
@@ -211,6 +213,8 @@ struct CallHandler {
     }
     services.flushNotifications()
     parent?.expire(at: record.expires)
+    parent?.contains(run.id)
+    if request.options.restore != .never, !record.outputs.isEmpty { services.made.add(run.id) }
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
@@ -288,6 +292,7 @@ struct CallHandler {
     reply.reason = check == nil ? trace.reason.sentence : "--check was given"
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
+    reply.isWithinRun = parent != nil
     var root: FileDescriptor?
     if let rootView {
       do throws(Errno) {
@@ -377,7 +382,10 @@ struct CallHandler {
   ) {
     var reason: Uncacheable?
     switch outcome {
-    case .success: ending = .stored
+    case .success:
+      ending = .stored
+      run.parent?.contains(run.id)
+      services.made.add(run.id)
     case .failure(let why):
       reason = why
       ending = .notStored

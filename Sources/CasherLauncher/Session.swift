@@ -118,7 +118,7 @@ final class Session {
     start.daemon = daemon
     if !reply.view.isEmpty { start.view = (location.mount.appending(reply.view), location.mount) }
     // The accesses of a traced nested call are in the outer call's trace.
-    let isFollowed = isTraced && !location.answer.view.isEmpty
+    let isFollowed = isTraced && reply.isWithinRun
     if let root {
       start.root = CommandLaunch.Root(mount: root, kept: reply.keptPaths, isWatched: reply.isWatcher)
     }

@@ -19,6 +19,7 @@ final class InodeTable: Sendable {
   private let shards: [Shard]
   private let nodeCount = Atomic<Int>(0)
   private let inodeCount = Atomic<Int>(0)
+  private let writerCount = Atomic<Int>(0)
   private static let shardCount = 64
 
   private final class Shard: @unchecked Sendable {  // `buckets` is only touched under `lock`
@@ -38,6 +39,8 @@ final class InodeTable: Sendable {
 
   var liveNodes: Int { nodeCount.load(ordering: .relaxed) }
   var liveInodes: Int { inodeCount.load(ordering: .relaxed) }
+  /// Handles that are open for writing, of all inodes.
+  var openWriters: Int { writerCount.load(ordering: .sequentiallyConsistent) }
 
   // MARK: locking
 
@@ -324,11 +327,13 @@ final class InodeTable: Sendable {
 
   func didOpen(_ handle: FileHandle) {
     let inode = handle.node.inode
+    if handle.isWritable { writerCount.add(1, ordering: .sequentiallyConsistent) }
     withLock(of: inode.key) {
       inode.pins += 1
       inode.openHandles += 1
       if handle.isWritable { inode.openWriters += 1 }
       if handle.mapsLower { inode.openMappers += 1 }
+      if handle.isServed { inode.openServed += 1 }
     }
   }
 
@@ -338,7 +343,9 @@ final class InodeTable: Sendable {
       inode.openHandles -= 1
       if handle.isWritable { inode.openWriters -= 1 }
       if handle.mapsLower { inode.openMappers -= 1 }
+      if handle.isServed { inode.openServed -= 1 }
     }
+    if handle.isWritable { writerCount.subtract(1, ordering: .sequentiallyConsistent) }
     unpin(inode)
   }
 

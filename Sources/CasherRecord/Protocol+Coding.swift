@@ -169,6 +169,7 @@ extension RunReply: ByteCodable {
     encoder.put(isWatcher)
     encoder.put(keptPaths)
     encoder.put(rootObstacle)
+    encoder.put(isWithinRun)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -191,6 +192,7 @@ extension RunReply: ByteCodable {
     isWatcher = try decoder.bool()
     keptPaths = try decoder.paths()
     rootObstacle = try decoder.string()
+    isWithinRun = try decoder.bool()
   }
 }
 

@@ -18,7 +18,4 @@ extension FileDescriptor {
       FileDescriptor(rawValue: try check("open_tree") { casher_clone_tree(rawValue, path, 0) })
     }
   }
-
-  /// Closes what the descriptor is open on and leaves its number taken, for whoever will close that.
-  public func closeBehind() { _ = casher_close_behind(rawValue) }
 }

@@ -11,5 +11,3 @@ int casher_mount_fuse_detached(int device, uint32_t user, uint32_t group);
 int casher_clone_tree(int directory, const char *path, int recursive);
 // Attaches a detached mount at a path below `directory`.
 int casher_attach_mount(int mount, int directory, const char *path);
-// Makes another file of what the descriptor `target` stands for, so that what it was open on is closed.
-int casher_close_behind(int target);
