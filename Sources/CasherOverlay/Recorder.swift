@@ -29,6 +29,18 @@ public enum MadeKind: Sendable, Hashable {
   case node(FileType)
 }
 
+/// How long the kernel may answer for a name by itself.
+public enum NameLifetime: Int, Sendable, Comparable {
+  /// Each use has to be seen; of a directory in a mount's view the first is enough.
+  case use
+  /// As long as names of the main view: further uses tell nothing new.
+  case moment
+  /// As long as the kernel likes.
+  case ever
+
+  public static func < (left: NameLifetime, right: NameLifetime) -> Bool { left.rawValue < right.rawValue }
+}
+
 /// What a rename does to the name that it renames to (rename(2)).
 public enum RenameManner: Sendable, Hashable {
   /// Takes its place.
@@ -74,8 +86,10 @@ public protocol Recorder: AnyObject, Sendable {
   /// keeps no names of it.
   var observesMainView: Bool { get }
 
-  /// LOOKUP. `found` is nil when there is nothing of that name.
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor)
+  /// LOOKUP. `found` is nil when there is nothing of that name. Returns how long the kernel may keep the name.
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime
   /// The first READDIR on an open directory.
   func didList(_ directory: Node, by actor: Actor)
   /// LISTXATTR, or GETXATTR of a name in the user namespace.

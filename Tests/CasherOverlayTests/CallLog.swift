@@ -35,8 +35,11 @@ final class CallLog: Recorder {
       .filter { access.contains($0.0) }.map(\.1).joined()
   }
 
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) {
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime {
     add(actor, "lookup \(path(name, directory)) \(found == nil ? "missing" : "found")")
+    return .use
   }
   func didList(_ directory: Node, by actor: Actor) { add(actor, "list \(directory.path)") }
   func didReadAttributes(of node: Node, by actor: Actor) { add(actor, "attributes \(node.path)") }
