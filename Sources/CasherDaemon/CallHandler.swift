@@ -17,6 +17,7 @@ struct Services: Sendable {
   let flights: SingleFlight
   let digester: FileDigester
   let pathSets: PathSetCache
+  let known: KnownRuns
   let tree: Tree
   let configuration: DaemonConfiguration
   /// Salts the digests of environment variables.
@@ -84,7 +85,7 @@ struct CallHandler {
         return
       }
       if request.options.check {
-        let recorded = try find().map { Comparison(name: String($0.0.id.hexadecimal.prefix(12)), recorded: $0.1) }
+        let recorded = try find().map { Comparison(name: String($0.id.hexadecimal.prefix(12)), recorded: $0.record) }
         execute(messages: [], leads: false, check: .some(recorded))
         return
       }
@@ -148,10 +149,10 @@ struct CallHandler {
 
   // MARK: hits
 
-  private func find() throws(LookupFailure) -> (StoredRun, RunRecord)? {
+  private func find() throws(LookupFailure) -> KnownRun? {
     let lookup = Lookup(
       tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
-      trace: trace)
+      known: services.known, trace: trace)
     let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {
       let found = try lookup.find(key, strictly: request.options.strict, since: since) { recorded throws(CallAborted) in
@@ -166,18 +167,17 @@ struct CallHandler {
   /// Looks the call up and answers it; false on a miss.
   private func answerFromStore() throws(LookupFailure) -> Bool {
     let begin = Clock.monotonic()
-    guard let (run, record) = try find() else { return false }
+    guard let run = try find() else { return false }
+    let record = run.record
     var descriptors: [FileDescriptor] = []
     defer { for descriptor in descriptors { descriptor.close() } }
     var inline: [UInt8]? = []
     do throws(StoreError) {
       if let blob = record.transcript.blob {
-        if let size = try services.store.blobSize(blob), size <= CallHandler.inlineLimit {
-          inline = try services.store.blobBytes(blob)
-        } else {
-          inline = nil
-          descriptors = [try services.store.openBlob(blob)]
-        }
+        inline = run.transcript
+        if inline == nil { inline = try services.store.blobBytes(blob, ifAtMost: CallHandler.inlineLimit) }
+        run.transcript = inline
+        if inline == nil { descriptors = [try services.store.openBlob(blob)] }
       }
     } catch {
       trace.met(.contentLost)
@@ -273,6 +273,7 @@ struct CallHandler {
     reply.timeLimit = request.options.timeLimit
     // What is compared is one run.
     if check == nil { reply.retries = request.options.retries }
+    reply.isWithinRun = parent != nil
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(

@@ -10,33 +10,46 @@ import Glibc
 struct Evaluator {
   let tree: Tree
   let digester: FileDigester
+  private let reader: TreeReader
   private var known: [Observation: Value] = [:]
 
   init(tree: Tree, digester: FileDigester) {
     self.tree = tree
     self.digester = digester
+    reader = TreeReader(tree)
   }
 
   mutating func value(of observation: Observation) -> Value {
     if let value = known[observation] { return value }
-    let value = Evaluator.evaluate(observation, tree, digester)
+    let value = Evaluator.evaluate(observation, reader, digester)
     known[observation] = value
     return value
   }
 
+  /// Lets go of the directories that were looked into; what was found stays.
+  func close() { reader.close() }
+
   static func evaluate(_ observation: Observation, _ tree: Tree, _ digester: FileDigester) -> Value {
+    evaluate(observation, TreeReader(tree), digester)
+  }
+
+  static func evaluate(_ observation: Observation, _ reader: TreeReader, _ digester: FileDigester) -> Value {
     do throws(Errno) {
-      return try read(observation, tree, digester)
+      return try read(observation, reader, digester)
     } catch {
       return .unreadable(error.rawValue)
     }
   }
 
-  private static func read(_ observation: Observation, _ tree: Tree, _ digester: FileDigester) throws(Errno) -> Value {
+  private static func read(
+    _ observation: Observation, _ reader: TreeReader, _ digester: FileDigester
+  ) throws(Errno) -> Value {
+    let tree = reader.tree
     let path = observation.path
     switch observation.facet {
-    case .entry: return try entry(path, try tree.status(of: path), tree, digester, following: false)
-    case .target: return try entry(path, try tree.targetStatus(of: path), tree, digester, following: true)
+    case .entry: return try entry(path, try reader.status(of: path), tree, digester, following: false)
+    case .target:
+      return try entry(path, try reader.status(of: path, following: true), tree, digester, following: true)
     case .listing, .matching:
       do throws(Errno) {
         let entries = try tree.entries(of: path, following: !observation.isInside).map { ($0.name, $0.type) }
@@ -47,16 +60,16 @@ struct Evaluator {
         throw error
       }
     case .kind:
-      guard let status = try tree.status(of: path) else { return .absent }
+      guard let status = try reader.status(of: path) else { return .absent }
       return .kind(status.type)
     case .ownership:
-      guard let status = try tree.status(of: path) else { return .absent }
+      guard let status = try reader.status(of: path) else { return .absent }
       return ownership(status)
     case .replaceable:
-      guard let status = try tree.status(of: path), status.type == .directory else { return .notDirectory }
+      guard let status = try reader.status(of: path), status.type == .directory else { return .notDirectory }
       return .kind(.directory)
     case .bytecode:
-      guard let status = try tree.status(of: path) else { return .derived }
+      guard let status = try reader.status(of: path) else { return .derived }
       if BytecodeCache.isChecked(path, status, in: tree) { return .derived }
       return try entry(path, status, tree, digester, following: false)
     case .attributes:
@@ -71,9 +84,7 @@ struct Evaluator {
       }
       return .listing(listingDigest(same, except: []))
     case .stamp:
-      guard let status = try path.isAbsolute ? tree.targetStatus(of: path) : tree.status(of: path) else {
-        return .absent
-      }
+      guard let status = try reader.status(of: path, following: path.isAbsolute) else { return .absent }
       guard status.type == .regular else { return try entry(path, status, tree, digester, following: false) }
       return .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
     }

@@ -7,11 +7,11 @@ final class FileDigester: Sendable {
   private let store: Store
   private let placements: Placements
   /// Whether anyone holds the inode open for writing through the mount: then its content may change and its times stay.
-  private let isBeingWritten: @Sendable (InodeKey) -> Bool
+  let isBeingWritten: @Sendable (InodeKey) -> Bool
 
   /// A file changed less than this many nanoseconds ago may change again with the same time: kernels without
   /// fine-grained timestamps move a file's times once a tick, which is at most 10 ms.
-  private static let granularity: Int64 = 20_000_000
+  static let granularity: Int64 = 20_000_000
 
   init(store: Store, placements: Placements, isBeingWritten: @escaping @Sendable (InodeKey) -> Bool) {
     self.store = store
@@ -29,11 +29,12 @@ final class FileDigester: Sendable {
     let descriptor = try open()
     defer { descriptor.close() }
     for _ in 0..<3 {
+      let began = Clock.now()
       let before = try placements.identifiedStatus(of: descriptor)
       let digest = try SHA256.digest(of: descriptor).digest
       let after = try placements.identifiedStatus(of: descriptor)
       if !after.isSameGeneration(as: before) { continue }
-      remember(digest, for: after)
+      remember(digest, for: after, asOf: began)
       return (digest, after)
     }
     throw Errno(rawValue: 16)  // EBUSY
@@ -45,10 +46,11 @@ final class FileDigester: Sendable {
     return store.cachedDigest(status)
   }
 
-  /// Remembers the digest of a file that was in this state before and after it was taken.
-  func remember(_ digest: Digest, for status: FileStatus) {
+  /// Remembers the digest of a file that was in this state before and after it was taken. `time`, nanoseconds since 1970:
+  /// from before both, unless nobody else can have changed the file meanwhile.
+  func remember(_ digest: Digest, for status: FileStatus, asOf time: Int64 = Clock.now()) {
     guard !isBeingWritten(status.key) else { return }
-    guard Clock.now() - max(status.modified, status.changed) > FileDigester.granularity else { return }
+    guard time - max(status.modified, status.changed) > FileDigester.granularity else { return }
     store.rememberDigest(digest, of: status)
   }
 

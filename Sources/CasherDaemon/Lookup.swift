@@ -9,6 +9,7 @@ struct Lookup {
   let digester: FileDigester
   let store: Store
   let pathSets: PathSetCache
+  let known: KnownRuns
   let trace: MissTrace
 
   /// The newest runs of one strong key that are looked at, for they differ in the states of their own outputs.
@@ -20,39 +21,18 @@ struct Lookup {
   /// `input` tells whether what a run took from its standard input is what is there now.
   func find(
     _ weakKey: Digest, strictly: Bool, since: Int64?, input: (ConsumedInput?) throws(CallAborted) -> Bool
-  ) throws(LookupFailure) -> (StoredRun, RunRecord)? {
+  ) throws(LookupFailure) -> KnownRun? {
     var evaluator = Evaluator(tree: tree, digester: digester)
-    defer { trace.evaluator = evaluator }
+    defer {
+      evaluator.close()
+      trace.evaluator = evaluator
+    }
     do {
-      for digest in try store.pathSetDigests(weakKey: weakKey) {
-        guard let pathSet = try pathSets.pathSet(digest, from: store) else { continue }
-        trace.met(.inputs)
-        let values = pathSet.observations.map { evaluator.value(of: $0) }
-        let key = SHA256.digest(
-          of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
-        for run in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
-          guard let record = try? RunRecord(encoded: run.body) else { continue }
-          guard isGood(run, record, since: since) else {
-            trace.met(.expired)
-            continue
-          }
-          let holds = Condition.hold(record.conditions, strictly: strictly) { evaluator.value(of: $0) }
-          guard holds else {
-            trace.met(.ownOutputs)
-            continue
-          }
-          guard try input(record.input) else {
-            trace.met(.standardInput)
-            continue
-          }
-          guard try isUsable(run.id) else {
-            trace.met(.contentLost)
-            continue
-          }
-          return (run, record)
-        }
-      }
-      return nil
+      let demands = Demands(strictly: strictly, since: since)
+      if let run = try findKnown(weakKey, demands, &evaluator, input) { return run }
+      // What was found so far may be a moment old: what comes now is to be of the same moment.
+      evaluator = Evaluator(tree: tree, digester: digester)
+      return try search(weakKey, demands, &evaluator, input)
     } catch let error as StoreError {
       throw .store(error)
     } catch {
@@ -60,12 +40,99 @@ struct Lookup {
     }
   }
 
-  /// Whether all that a replay needs is there; not so when the run was removed since it was found.
-  private func isUsable(_ run: Digest) throws(StoreError) -> Bool {
-    do throws(StoreError) { return try store.unusableBlobs(of: run).isEmpty } catch {
-      if error.isAboutOneBlob { return false }
+  /// What a call demands of a run besides its inputs.
+  private struct Demands {
+    let strictly: Bool
+    let since: Int64?
+  }
+
+  /// Among the runs that calls were answered with before. Nil also when others have to be looked at first.
+  private func findKnown(
+    _ weakKey: Digest, _ demands: Demands, _ evaluator: inout Evaluator,
+    _ input: (ConsumedInput?) throws(CallAborted) -> Bool
+  ) throws -> KnownRun? {
+    guard let entry = known.entry(weakKey) else { return nil }
+    for run in entry.runs {
+      // Where many are known they are told apart by few paths, which are evaluated once for all.
+      if entry.runs.count > 1, let (observation, value) = run.suspect, evaluator.value(of: observation) != value {
+        continue
+      }
+      guard run.holds(in: tree, digester), isGood(run, since: demands.since) else { continue }
+      let holds = Condition.hold(run.record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
+      guard holds else { continue }
+      guard try input(run.record.input) else { continue }
+      guard let newest = try newest(ifUsable: run.id) else {
+        known.forget(run, under: weakKey)
+        return nil
+      }
+      if newest != entry.newest, try store.mayHaveRuns(weakKey: weakKey, since: entry.newest) {
+        // A run that was stored since goes first.
+        known.forget(weakKey)
+        return nil
+      }
+      known.note(run, under: weakKey, newest: newest)
+      return run
+    }
+    return nil
+  }
+
+  /// Among all runs that are stored.
+  private func search(
+    _ weakKey: Digest, _ demands: Demands, _ evaluator: inout Evaluator,
+    _ input: (ConsumedInput?) throws(CallAborted) -> Bool
+  ) throws -> KnownRun? {
+    // Before the search: what is stored during it has not been seen.
+    let newest = try store.newestRun()
+    for digest in try store.pathSetDigests(weakKey: weakKey) {
+      guard let pathSet = try pathSets.pathSet(digest, from: store) else { continue }
+      trace.met(.inputs)
+      let values = pathSet.observations.map { evaluator.value(of: $0) }
+      let key = SHA256.digest(
+        of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: values))
+      for stored in try store.runs(strongKey: key, limit: Lookup.runsPerKey) {
+        guard var record = try? RunRecord(encoded: stored.body) else { continue }
+        // One copy for all runs that have the path set.
+        if record.observations == pathSet.observations { record.observations = pathSet.observations }
+        let run = KnownRun(id: stored.id, created: stored.created, record: record)
+        guard isGood(run, since: demands.since) else {
+          trace.met(.expired)
+          continue
+        }
+        let holds = Condition.hold(record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
+        guard holds else {
+          trace.met(.ownOutputs)
+          continue
+        }
+        guard try input(record.input) else {
+          trace.met(.standardInput)
+          continue
+        }
+        guard try self.newest(ifUsable: run.id) != nil else {
+          trace.met(.contentLost)
+          continue
+        }
+        if let newest { known.note(run, under: weakKey, newest: newest) }
+        return run
+      }
+    }
+    return nil
+  }
+
+  /// The store's newest run, when all that a replay of `run` needs is there; nil when something is not, or when the run
+  /// was removed since it was found.
+  private func newest(ifUsable run: Digest) throws(StoreError) -> NewestRun? {
+    do throws(StoreError) {
+      let (unusable, newest) = try store.replayState(of: run)
+      return unusable.isEmpty ? newest : nil
+    } catch {
+      if error.isAboutOneBlob { return nil }
       throw error
     }
+  }
+
+  private func isGood(_ run: KnownRun, since: Int64?) -> Bool {
+    if let since, run.created < since { return false }
+    return run.record.expires.map { $0 > Clock.now() } ?? true
   }
 }
 
@@ -75,13 +142,6 @@ struct CallAborted: Error {}
 enum LookupFailure: Error {
   case store(StoreError)
   case aborted
-}
-
-extension Lookup {
-  private func isGood(_ run: StoredRun, _ record: RunRecord, since: Int64?) -> Bool {
-    if let since, run.created < since { return false }
-    return record.expires.map { $0 > Clock.now() } ?? true
-  }
 }
 
 /// Path sets as they were decoded last, so that a lookup decodes none that it has seen.

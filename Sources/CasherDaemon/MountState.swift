@@ -68,6 +68,7 @@ struct MountState {
     if let threads = configuration.threads { overlayConfiguration.threads = threads }
     overlayConfiguration.blobs = blobs
     overlayConfiguration.journal = MountState.journal(in: directory)
+    configuration.removeStaleState()
     overlayConfiguration.journalCopy = configuration.journalCopy
     overlayConfiguration.synchronizesJournal = configuration.durability == .full
     do throws(OverlayError) { return try Overlay(configuration: overlayConfiguration, recorder: recorder) } catch {
@@ -76,9 +77,7 @@ struct MountState {
   }
 
   func makeDigester(_ overlay: Overlay) -> FileDigester {
-    FileDigester(store: store, placements: overlay.placements) { key in
-      (overlay.inode(for: key)?.writableHandles ?? 0) > 0
-    }
+    FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
   }
 
   func freezing(_ overlay: Overlay, _ digester: FileDigester) -> Freezing {

@@ -217,7 +217,7 @@ struct Placer {
   /// Whether the file that stands there has the content already, so that only its time is to be another.
   private func isThere(_ output: Output, _ digest: Digest, _ present: FileStatus) -> Bool {
     present.type == .regular && present.permissions == output.permissions && output.keepsAttributes
-      && digester.remembered(present) == digest && overlay.inode(for: present.key)?.writableHandles ?? 0 == 0
+      && digester.remembered(present) == digest && !overlay.isBeingWritten(present.key)
   }
 
   // MARK: one output

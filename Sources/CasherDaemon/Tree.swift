@@ -78,9 +78,13 @@ struct Tree: Sendable {
 
   /// What lower has at a path below a directory of it; nil when there is nothing.
   func lowerStatus(of path: FilePath, in directory: FileDescriptor) throws(Errno) -> FileStatus? {
+    try path.withCString { path throws(Errno) in try lowerStatus(of: path, in: directory) }
+  }
+
+  func lowerStatus(of path: FileDescriptor.CName, in directory: FileDescriptor) throws(Errno) -> FileStatus? {
     guard placements.hasAliases else { return try directory.statusIfPresent(of: path) }
     do throws(Errno) {
-      let found = try path.withCString { path throws(Errno) in try directory.statusAndBirth(of: path) }
+      let found = try directory.statusAndBirth(of: path)
       return placements.identified(found.status, birth: found.birth)
     } catch {
       if error == .noSuchFile || error == .notDirectory { return nil }
@@ -93,6 +97,9 @@ struct Tree: Sendable {
     let path = try followed(path)
     if let file = placed(path) { return file.status }
     return try with(path) { base, rest throws(Errno) in
+      guard placements.hasAliases else {
+        return try rest.withCString { rest throws(Errno) in try base.statusIfPresent(of: rest, following: true) }
+      }
       let opened: FileDescriptor
       do throws(Errno) { opened = try base.open(rest, Int32(CASHER_O_PATH)) } catch {
         if error == .noSuchFile || error == .notDirectory { return nil }

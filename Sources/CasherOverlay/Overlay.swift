@@ -133,6 +133,7 @@ public final class Overlay: Sendable {
       try SystemThread.start { [self] in serve(session) }
     } catch {
       notifier.end()
+      unmount(lazily: true)
       session.disconnect()
       notifier.waitForEnd()
       session.destroy()
@@ -177,9 +178,18 @@ public final class Overlay: Sendable {
     }
   }
 
-  /// Unmounts; false when the mount is in use.
+  /// Unmounts; false when the mount is in use. Whatever else is mounted at the directory stays.
   @discardableResult
-  public func unmount(lazily: Bool = false) -> Bool { Unmounting.unmount(directory, lazily: lazily) }
+  public func unmount(lazily: Bool = false) -> Bool {
+    isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
+  }
+
+  /// Whether what is mounted at the directory, if anything, is this.
+  private var isOnTop: Bool {
+    guard let entry = MountTable.entry(at: directory) else { return false }
+    // Before the mount is known to work there is no number; what was there before was of another type.
+    return device.map { $0 == entry.device } ?? (entry.type == Overlay.mountType)
+  }
 
   /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
@@ -217,9 +227,8 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
-    let device = deviceNumber.load(ordering: .relaxed)
-    let seen = MountTable.entry(at: directory)
-    session.disconnect(isMounted: seen?.type == Overlay.mountType && (device == 0 || seen?.device == device))
+    unmount(lazily: true)
+    session.disconnect()
     notifier.waitForEnd()
     session.destroy()
     table.forgetAll()
@@ -335,6 +344,11 @@ public final class Overlay: Sendable {
 
   /// The inode of this key, if the kernel knows it through any view.
   public func inode(for key: InodeKey) -> Inode? { table.inode(for: key) }
+
+  /// Whether a file is open for writing through the mount; each open counts until its RELEASE.
+  public func isBeingWritten(_ key: InodeKey) -> Bool {
+    table.openWriters > 0 && (table.inode(for: key)?.writableHandles ?? 0) > 0
+  }
 
   /// Makes all views look the name up again; returns at once.
   public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {

@@ -92,7 +92,7 @@ public final class Placements: Sendable {
     return state.withLock { $0.directories[directory]?.files ?? [:] }
   }
 
-  func hasFiles(in directory: DirectoryKey) -> Bool {
+  public func hasFiles(in directory: DirectoryKey) -> Bool {
     !isEmpty && state.withLock { $0.directories[directory] != nil }
   }
 

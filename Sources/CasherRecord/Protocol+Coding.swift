@@ -168,6 +168,7 @@ extension RunReply: ByteCodable {
     encoder.put(timeLimit ?? 0)
     encoder.put(retries)
     encoder.put(reason)
+    encoder.put(isWithinRun)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -187,6 +188,7 @@ extension RunReply: ByteCodable {
     timeLimit = isLimited ? limit : nil
     retries = try decoder.uint32()
     reason = try decoder.string()
+    isWithinRun = try decoder.bool()
   }
 }
 

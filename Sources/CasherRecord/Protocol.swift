@@ -205,6 +205,8 @@ public struct RunReply: Hashable, Sendable {
   public var retries: UInt32 = 0
   /// Why it is a miss, one sentence without a full stop.
   public var reason = ""
+  /// The call was made within another run, whose tracer sees this command too.
+  public var isWithinRun = false
 
   public init(
     view: FilePath, run: Digest, outside: CallOptions.OutsidePolicy, outsideIgnored: [FilePath], messages: [String]

@@ -35,24 +35,33 @@ extension Store {
   /// The run's blobs that cannot be used: looks at each file and opens only those that are not as they were put. A hit
   /// may be given only when this is empty.
   public func unusableBlobs(of run: Digest) throws(StoreError) -> [Digest] {
-    var isStored = false
+    try replayState(of: run).unusable
+  }
+
+  /// As `unusableBlobs(of:)`, with the store's newest run at that moment. Throws `.missingBlob` when the run is not stored.
+  public func replayState(of run: Digest) throws(StoreError) -> (unusable: [Digest], newest: NewestRun) {
+    var newest: NewestRun?
     let rows = try database.read { connection throws(StoreError) in
       try connection.all(
         """
-        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed, n.blob
-        FROM runs r LEFT JOIN run_blobs n ON n.run = r.seq LEFT JOIN blobs b ON b.id = n.blob WHERE r.id = ?
+        SELECT b.id, b.digest, b.size, b.stored, b.form, b.damaged, b.boot, b.inode, b.modified, b.changed, n.blob,
+          last.seq, last.id
+        FROM (SELECT seq, id FROM runs ORDER BY seq DESC LIMIT 1) last, runs r
+          LEFT JOIN run_blobs n ON n.run = r.seq LEFT JOIN blobs b ON b.id = n.blob WHERE r.id = ?
         """, .digest(run)
       ) { row throws(StoreError) -> BlobRow? in
-        isStored = true
+        newest = row.digest(12).map { NewestRun(row: row.integer(11), id: $0) }
         if row.isNull(10) { return nil }
         guard let blob = BlobRow(row: row) else { throw StoreError(.damagedRecord, directory, detail: "a run's blob") }
         return blob
       }
     }
-    if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is not stored") }
+    guard let newest else {
+      throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is not stored")
+    }
     var result: [Digest] = []
     for row in rows where !(try isUsable(row)) { result.append(row.digest) }
-    return result
+    return (result, newest)
   }
 
   /// A descriptor to read the blob's plain content from, at position 0. The caller closes it. It stays readable when
@@ -95,6 +104,12 @@ extension Store {
     defer { file.close() }
     let place = directory.appending(StoreLayout.path("blobs", digest))
     return try attempt(place) { () throws(Errno) in try file.readAll(limit: Int(clamping: limit)) }
+  }
+
+  /// The whole content when it is no longer than `limit` bytes, else nil.
+  public func blobBytes(_ digest: Digest, ifAtMost limit: Int64) throws(StoreError) -> [UInt8]? {
+    if let size = try blobSize(digest), size > limit { return nil }
+    return try blobBytes(digest, limit: limit)
   }
 
   // MARK: what the other parts of the store need

@@ -70,6 +70,29 @@ extension Store {
     }
   }
 
+  /// The run that was stored last, in whichever process; nil when there is none.
+  public func newestRun() throws(StoreError) -> NewestRun? {
+    try database.read { connection throws(StoreError) in
+      try connection.first("SELECT seq, id FROM runs ORDER BY seq DESC LIMIT 1") { row in
+        row.digest(1).map { NewestRun(row: row.integer(0), id: $0) }
+      }
+    }
+  }
+
+  /// Whether a run of the weak key may have been stored since `newest` was the newest one of all.
+  public func mayHaveRuns(weakKey: Digest, since newest: NewestRun) throws(StoreError) -> Bool {
+    try database.read { connection throws(StoreError) in
+      // A number is given out again once the newest run is removed; as long as that one is there, later ones have
+      // higher numbers. Few are later: the key's own index would be the longer way.
+      try connection.first(
+        """
+        SELECT NOT EXISTS(SELECT 1 FROM runs WHERE seq = ?1 AND id = ?2)
+          OR EXISTS(SELECT 1 FROM runs WHERE seq > ?1 AND +weak = ?3)
+        """, .integer(newest.row), .digest(newest.id), .digest(weakKey)
+      ) { $0.integer(0) != 0 } ?? true
+    }
+  }
+
   /// Records a hit on a run: its place in the order of eviction, and its count. Cheap; written with the next flush.
   public func touch(_ run: Digest) {
     if options.isReadOnly { return }
@@ -120,6 +143,12 @@ extension Store {
       Tag(name: $0.text(0), value: $0.text(1))
     }
   }
+}
+
+/// Which run of a store was stored last: as long as that is the same, no run has been added.
+public struct NewestRun: Hashable, Sendable {
+  let row: Int64
+  let id: Digest
 }
 
 /// A row of `runs` with its path set's digest behind it.

@@ -67,16 +67,16 @@ public struct FilePath: Hashable, Sendable {
   @inlinable public func withCString<Result, Failure: Error>(
     _ body: (UnsafePointer<CChar>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    let terminated = ContiguousArray<CChar>(unsafeUninitializedCapacity: bytes.count + 1) { buffer, count in
-      for (index, byte) in bytes.enumerated() { buffer[index] = CChar(bitPattern: byte) }
-      buffer[bytes.count] = 0
-      count = bytes.count + 1
-    }
-    let outcome = terminated.withUnsafeBufferPointer { buffer -> Swift.Result<Result, Failure>? in
+    let outcome = withUnsafeTemporaryAllocation(byteCount: bytes.count + 1, alignment: 1) {
+      buffer -> Swift.Result<Result, Failure>? in
       guard let base = buffer.baseAddress else { return nil }
-      do throws(Failure) { return .success(try body(base)) } catch { return .failure(error) }
+      bytes.withUnsafeBytes { buffer.copyMemory(from: $0) }
+      buffer[bytes.count] = 0
+      do throws(Failure) {
+        return .success(try body(UnsafePointer(base.assumingMemoryBound(to: CChar.self))))
+      } catch { return .failure(error) }
     }
-    guard let outcome else { preconditionFailure("a terminated array is never empty") }
+    guard let outcome else { preconditionFailure("room for the terminator is never empty") }
     return try outcome.get()
   }
 }

@@ -14,6 +14,19 @@ extension FileDescriptor {
     return (status, birth)
   }
 
+  /// Status of a name in this directory, nil when there is nothing of that name (ENOENT, ENOTDIR); of what a symlink in
+  /// the last place leads to only with `following`. The corresponding C function is `fstatat`.
+  public func statusIfPresent(of name: CName, following: Bool = false) throws(Errno) -> FileStatus? {
+    var result = FileStatus()
+    do throws(Errno) {
+      try check("fstatat") { fstatat(rawValue, name, &result.raw, following ? 0 : AT_SYMLINK_NOFOLLOW) }
+    } catch {
+      if error == .noSuchFile || error == .notDirectory { return nil }
+      throw error
+    }
+    return result
+  }
+
   /// The corresponding C function is `openat`; O_CLOEXEC is always added.
   public func open(_ name: CName, _ flags: Int32, mode: UInt32 = 0) throws(Errno) -> FileDescriptor {
     FileDescriptor(rawValue: try check("openat") { casher_openat(rawValue, name, flags | O_CLOEXEC, mode) })

@@ -1,0 +1,59 @@
+import CasherRecord
+import CasherSystem
+import Synchronization
+
+/// A stored run as it was decoded when a call was last answered with it, and what was seen of its inputs then.
+final class KnownRun: Sendable {
+  let id: Digest
+  /// Nanoseconds since 1970.
+  let created: Int64
+  let record: RunRecord
+  private let sight: Mutex<Sight>
+  private let transcriptBytes = Mutex<[UInt8]?>(nil)
+
+  private struct Sight {
+    /// For each observation what was seen when it last held; nil where that tells nothing.
+    var glimpses: [Glimpse?]
+    /// The observation that was last found to be different: of many runs of one command most are told apart by it.
+    var suspect = 0
+  }
+
+  init(id: Digest, created: Int64, record: RunRecord) {
+    self.id = id
+    self.created = created
+    self.record = record
+    sight = Mutex(Sight(glimpses: Array(repeating: nil, count: record.observations.count)))
+  }
+
+  /// About how much memory it takes, in observations; some 200 bytes each.
+  var weight: Int { 16 + record.observations.count + record.conditions.count + record.outputs.count }
+
+  /// What was printed, once it has been read; kept only while it is small.
+  var transcript: [UInt8]? {
+    get { transcriptBytes.withLock { $0 } }
+    set { transcriptBytes.withLock { $0 = newValue } }
+  }
+
+  /// The observation to look at first, and the value that it must have.
+  var suspect: (Observation, Value)? {
+    let index = sight.withLock { $0.suspect }
+    guard index < record.observations.count, index < record.values.count else { return nil }
+    return (record.observations[index], record.values[index])
+  }
+
+  /// Whether every observation has the value that it had for the run. Looks at every path, until one is different.
+  func holds(in tree: Tree, _ digester: FileDigester) -> Bool {
+    guard record.observations.count == record.values.count else { return false }
+    let known = sight.withLock { $0.glimpses }
+    let comparison = InputComparison(record, known, tree, digester)
+    let findings = comparison.run()
+    guard let difference = findings.difference else {
+      if !findings.glimpses.isEmpty {
+        sight.withLock { sight in for (index, glimpse) in findings.glimpses { sight.glimpses[index] = glimpse } }
+      }
+      return true
+    }
+    sight.withLock { $0.suspect = difference }
+    return false
+  }
+}
