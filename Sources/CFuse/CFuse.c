@@ -147,6 +147,20 @@ int cfuse_forget_names(struct fuse_session *session) {
   return write(fuse_session_fd(session), &header, sizeof header) < 0 ? -errno : 0;
 }
 
+int cfuse_ended_descriptor(void) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+  close(ends[0]);
+  return ends[1];
+}
+
+void cfuse_disconnect(struct fuse_session *session, int ended) {
+  // libfuse unmounts nothing when its descriptor says that the connection has ended.
+  dup3(ended, fuse_session_fd(session), O_CLOEXEC);
+  close(ended);
+  fuse_session_unmount(session);
+}
+
 int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle) {
   struct fuse_loop_config *config = fuse_loop_cfg_create();
   if (!config) return -ENOMEM;

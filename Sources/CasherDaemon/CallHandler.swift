@@ -12,6 +12,8 @@ struct Services: Sendable {
   let store: Store
   let blobs: PlacedBlobs
   let runs: RunTable
+  let made: MountRuns
+  let freezing: Freezing
   let flights: SingleFlight
   let digester: FileDigester
   let pathSets: PathSetCache
@@ -197,6 +199,8 @@ struct CallHandler {
     }
     services.overlay.flushNotifications()
     parent?.expire(at: record.expires)
+    parent?.contains(run.id)
+    if request.options.restore != .never, !record.outputs.isEmpty { services.made.add(run.id) }
     services.store.touch(run.id)
     let took = Clock.monotonic() - begin
     services.store.count(.hit(saved: max(0, record.duration - took)), command: command)
@@ -268,6 +272,7 @@ struct CallHandler {
     reply.reason = check == nil ? trace.reason.sentence : "--check was given"
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
+    reply.isWithinRun = parent != nil
     guard connection.send(.run(reply), descriptors: [spool]) else { return }
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
@@ -332,7 +337,10 @@ struct CallHandler {
   ) {
     var reason: Uncacheable?
     switch outcome {
-    case .success: ending = .stored
+    case .success:
+      ending = .stored
+      run.parent?.contains(run.id)
+      services.made.add(run.id)
     case .failure(let why):
       reason = why
       ending = .notStored

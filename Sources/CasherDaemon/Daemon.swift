@@ -23,6 +23,8 @@ public struct DaemonConfiguration: Sendable {
   public var isTransient: Bool
   /// Bytes that the mount's log grows to before it is begun anew.
   public var logLimit: Int64
+  /// Where the second copy of what is placed is kept; nil: nowhere.
+  public var stateDirectory = DaemonConfiguration.standardStateDirectory
 
   public init(directory: FilePath, storeDirectory: FilePath, storeOptions: StoreOptions) {
     self.directory = directory
@@ -42,6 +44,24 @@ public struct DaemonConfiguration: Sendable {
   public static func mountID(of directory: FilePath) -> String {
     String(SHA256.digest(of: directory.bytes).hexadecimal.prefix(16))
   }
+
+  /// `$XDG_STATE_HOME/casher`, else `~/.local/state/casher`.
+  private static var standardStateDirectory: FilePath? {
+    if let state = Environment.nonEmptyValue("XDG_STATE_HOME"), state.isAbsolute { return state.appending("casher") }
+    guard let home = Environment.nonEmptyValue("HOME"), home.isAbsolute else { return nil }
+    return home.appending(".local/state/casher")
+  }
+
+  /// A file outside of the store that belongs to this directory in this store. None where it would lie in the directory
+  /// itself: it would be seen there.
+  func stateFile(_ name: String) -> FilePath? {
+    guard let stateDirectory, !stateDirectory.isWithin(directory) else { return nil }
+    let store = SHA256.digest(of: storeDirectory.bytes).hexadecimal.prefix(8)
+    return stateDirectory.appending("\(name)-\(mountID)-\(store)")
+  }
+
+  /// The copy of this directory's journal in this store.
+  var journalCopy: JournalCopy? { stateFile("placed").map { JournalCopy(at: $0) } }
 }
 
 /// Why a mount could not be made or served.
@@ -53,6 +73,8 @@ public enum DaemonError: Error {
   case socket(FilePath, Errno)
   /// The daemon of an earlier mount of the directory is still there, and may still be writing.
   case stillServed(FilePath)
+  /// A freeze cannot be shown; why, as a sentence without its full stop.
+  case frozen(String)
 }
 
 /// Serves one mount: its filesystem and its calls, until it is unmounted or told to stop.
@@ -73,35 +95,31 @@ public enum Daemon {
     let state = try MountState(configuration)
     defer { state.close() }
     let (store, mountDirectory, log) = (state.store, state.directory, state.log)
-    let socket = mountDirectory.appending("socket")
+    let socketPath = mountDirectory.appending("socket")
+    let socket = DaemonSocket(at: socketPath, fallback: configuration.stateFile("socket"))
     let runs = RunTable { directory in
       MountAnswer(
-        socket: socket, mount: configuration.directory, directory: directory.path, view: directory.view.token
+        socket: socket.path, mount: configuration.directory, directory: directory.path, view: directory.view.token
       ).encoded
     }
     let overlay = try state.makeOverlay(recorder: runs)
     let recovery = state.recover(overlay)
     do throws(OverlayError) { try overlay.mount() } catch { throw .overlay(error) }
-    let listener: FileDescriptor
-    do throws(Errno) {
-      try? FileDescriptor.workingDirectory.remove(socket)
-      listener = try MessageSocket.listen(at: socket)
-      try FileDescriptor.workingDirectory.setPermissions(of: socket, 0o600)
-    } catch {
-      overlay.unmount()
-      throw .socket(socket, error)
-    }
     let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
-    let digester = FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
+    let digester = state.makeDigester(overlay)
+    let freezing = state.freezing(overlay, digester)
     let services = Services(
-      overlay: overlay, store: store, blobs: state.blobs, runs: runs, flights: SingleFlight(), digester: digester,
+      overlay: overlay, store: store, blobs: state.blobs, runs: runs, made: state.runs, freezing: freezing,
+      flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration,
       salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
       callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
-    let server = Server(services: services, listener: listener)
     do throws(Errno) {
-      try SystemThread.start { server.serve() }
+      try socket.open { listener throws(Errno) in
+        let server = Server(services: services, listener: listener)
+        try SystemThread.start { server.serve() }
+      }
       try state.blobs.startTidying(overlay)
       let watch = try MountTableWatch()
       let watcher = MountWatcher(overlay: overlay, directory: configuration.directory)
@@ -112,7 +130,7 @@ public enum Daemon {
       }
     } catch {
       overlay.unmount()
-      throw .socket(socket, error)
+      throw .socket(socketPath, error)
     }
     if configuration.isTransient {
       try? SystemThread.start {
@@ -124,10 +142,10 @@ public enum Daemon {
     overlay.serve()
     for run in runs.inFlight { run.captures?.waitUntilOver() }
     log.write("unmounted")
-    try? FileDescriptor.workingDirectory.remove(socket)
+    socket.remove()
     state.blobs.close()
     overlay.endPlacing()
-    let report = Freezing(overlay: overlay, durability: configuration.durability, log: log).run()
+    let report = freezing.run(.unmount)
     state.settle(overlay)
     return report
   }

@@ -22,6 +22,12 @@ public struct FreezeReport: Sendable {
   public var failures: [(path: FilePath, reason: String)] = []
   /// What could not be had when the journal of a killed daemon was read.
   public var lost: [(path: FilePath, reason: String)] = []
+  /// What the store has the freeze under; nil when it was not put on record.
+  public var record: Int64?
+  /// Why it could not be put on record.
+  public var unrecorded: String?
+
+  public init() {}
 
   public var isComplete: Bool { failures.isEmpty && lost.isEmpty }
 }
@@ -31,8 +37,10 @@ struct Freezing: Sendable {
   let overlay: Overlay
   let durability: Durability
   let log: DaemonLog
+  let recording: FreezeRecording
 
-  func run() -> FreezeReport {
+  /// `cause`: what the freeze is put on record as having been made by; nil when another follows that will be.
+  func run(_ cause: FreezeCause?) -> FreezeReport {
     let (files, bytes) = (overlay.placements.count, overlay.placements.bytes)
     var report = FreezeReport()
     var failures = overlay.materialiseAll().map { ($0.path, $0.cause.description) }
@@ -50,27 +58,40 @@ struct Freezing: Sendable {
     report.lost = overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
     report.files = max(0, files - overlay.placements.count)
     report.bytes = max(0, bytes - overlay.placements.bytes)
-    if files > 0 || !report.isComplete {
-      log.write(
-        "freeze",
-        [
-          ("files", "\(report.files)"), ("bytes", "\(report.bytes)"),
-          ("failed", "\(failures.count + report.lost.count)"),
-        ])
-      for (path, reason) in failures + report.lost {
-        log.write("not-frozen", [("path", "\(path)"), ("reason", reason)])
-      }
+    var results = 0
+    if let cause {
+      do throws(StoreError) {
+        let recorded = try recording.record(cause)
+        (report.record, results) = (recorded.id, recorded.results)
+      } catch { report.unrecorded = "\(error)" }
     }
+    if files > 0 || !report.isComplete || cause != nil { write(report, cause, results: results) }
     return report
+  }
+
+  /// A line for the freeze, and one for each file that is not in the directory.
+  private func write(_ report: FreezeReport, _ cause: FreezeCause?, results: Int) {
+    var fields = [
+      ("files", "\(report.files)"), ("bytes", "\(report.bytes)"),
+      ("failed", "\(report.failures.count + report.lost.count)"),
+    ]
+    if let cause { fields.append(("cause", cause.rawValue)) }
+    if let id = report.record { fields += [("id", "\(id)"), ("results", "\(results)")] }
+    if let reason = report.unrecorded { fields.append(("unrecorded", reason)) }
+    log.write("freeze", fields)
+    for (path, reason) in report.failures + report.lost {
+      log.write("not-frozen", [("path", "\(path)"), ("reason", reason)])
+    }
   }
 }
 
 extension Daemon {
-  /// Whether the daemon of a directory left word of something placed.
+  /// Whether the daemon of a directory left word of something placed, or of results that no freeze has recorded.
   public static func hasJournal(_ configuration: DaemonConfiguration) -> Bool {
     let mounts = configuration.storeDirectory.appending("mounts").appending(configuration.mountID)
+    if MountRuns.hasAny(in: mounts) { return true }
     let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: MountState.journal(in: mounts))
-    return (status ?? nil).map { $0.size > 0 } ?? false
+    return (status ?? nil).map { $0.size > 0 } ?? configuration.journalCopy?.isThere ?? false
   }
 
   /// The journal of the mount that a socket belongs to.
@@ -86,7 +107,7 @@ extension Daemon {
     let overlay = try state.makeOverlay(recorder: RunTable { _ in [] })
     state.recover(overlay)
     if givingUp { try? overlay.forgetLost() }
-    let report = Freezing(overlay: overlay, durability: configuration.durability, log: state.log).run()
+    let report = state.freezing(overlay, state.makeDigester(overlay)).run(.recovery)
     state.settle(overlay)
     return report
   }

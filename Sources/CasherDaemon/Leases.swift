@@ -50,7 +50,7 @@ extension ControlHandler {
   /// possible without losing sight of files: the mount stays.
   func endMount() -> Bool {
     _ = services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000)
-    guard freeze().failures.isEmpty else { return false }
+    guard services.freezing.run(nil).failures.isEmpty else { return false }
     for _ in 0..<25 {
       if services.overlay.unmount() {
         waitForCaptures()

@@ -11,6 +11,7 @@ struct MountState {
   let directory: FilePath
   let log: DaemonLog
   let blobs: PlacedBlobs
+  let runs: MountRuns
   private let lock: MountLock
 
   init(_ configuration: DaemonConfiguration) throws(DaemonError) {
@@ -47,6 +48,7 @@ struct MountState {
         ])
     }
     blobs = PlacedBlobs(store: store, owner: configuration.mountID, log: log)
+    runs = MountRuns(in: directory)
   }
 
   func close() {
@@ -66,10 +68,23 @@ struct MountState {
     if let threads = configuration.threads { overlayConfiguration.threads = threads }
     overlayConfiguration.blobs = blobs
     overlayConfiguration.journal = MountState.journal(in: directory)
+    overlayConfiguration.journalCopy = configuration.journalCopy
     overlayConfiguration.synchronizesJournal = configuration.durability == .full
     do throws(OverlayError) { return try Overlay(configuration: overlayConfiguration, recorder: recorder) } catch {
       throw .overlay(error)
     }
+  }
+
+  func makeDigester(_ overlay: Overlay) -> FileDigester {
+    FileDigester(store: store, placements: overlay.placements) { overlay.isBeingWritten($0) }
+  }
+
+  func freezing(_ overlay: Overlay, _ digester: FileDigester) -> Freezing {
+    let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
+    return Freezing(
+      overlay: overlay, durability: configuration.durability, log: log,
+      recording: FreezeRecording(
+        mount: configuration.directory, tree: tree, store: store, digester: digester, runs: runs))
   }
 
   /// Places again what was placed when the last daemon was killed.

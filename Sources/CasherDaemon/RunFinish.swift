@@ -204,6 +204,7 @@ struct RunFinish {
         parent: run.parent?.id)
       record.expires = run.expires
       record.isHistoryOnly = request.options.noCache
+      record.innerRuns = run.withRecorder { $0.innerRuns }
       if record.outputBytes > services.store.options.limit {
         throw StoreError(.tooLarge, services.store.directory)
       }

@@ -22,7 +22,7 @@ extension RunRecorder {
     var names = pending[thread] ?? []
     names.append(touched)
     // An operation takes at most two names (rename, link): an older lookup stood alone.
-    if names.count > 2 { observe(names.removeFirst(), .probed) }
+    if names.count > 2 { observeProbe(names.removeFirst(), by: thread) }
     pending[thread] = names
   }
 
@@ -63,6 +63,8 @@ extension RunRecorder {
     if access.contains(.read) {
       settleTruncation(touched)
       observe(touched, .content)
+      // Who looked for a file, made it as it was not there, and then reads it would have begun otherwise with it there.
+      if touched.isProduced, touched.madeByMisser == thread { touched.facets.insert(.content) }
     }
     guard !access.isDisjoint(with: [.write, .truncate]) else { return }
     settleOthers(touched.key, than: thread)
@@ -137,6 +139,7 @@ extension RunRecorder {
     case .file(let exclusive, let truncates, let reads, _):
       observe(touched, exclusive ? .probed : .ownership)
       if exclusive { touched.isNewInode = true }
+      if touched.missedBy == thread { touched.madeByMisser = thread }
       if !exclusive, !truncates, !touched.isProduced {
         touched.mayExtend = true
         touched.isUnread = !reads

@@ -72,6 +72,8 @@ final class RunRecorder {
   var outside: [Observation: Value] = [:]
   var outsideConditions: [Condition] = []
   var outsideOutputs: [Output] = []
+  /// The runs that were made or replayed within this one, in that order.
+  var innerRuns: [Digest] = []
   let obstacles = Obstacles()
   /// The run has ended: nothing is recorded any more. What is recorded is read without the run's lock from then on, while
   /// other hands' changes are still compared with it.
@@ -229,7 +231,7 @@ final class RunRecorder {
   func consume(_ key: EntryKey, by thread: Int32) {
     guard var names = pending.removeValue(forKey: thread) else { return }
     if let last = names.lastIndex(where: { $0.key == key }) { names.remove(at: last) }
-    for touched in names { observe(touched, .probed) }
+    for touched in names { observeProbe(touched, by: thread) }
   }
 
   /// As `consume`, for an operation on two names.
@@ -238,19 +240,25 @@ final class RunRecorder {
     for key in [first, second] {
       if let last = names.lastIndex(where: { $0.key == key }) { names.remove(at: last) }
     }
-    for touched in names { observe(touched, .probed) }
+    for touched in names { observeProbe(touched, by: thread) }
+  }
+
+  /// A lookup that was no part of an operation.
+  func observeProbe(_ touched: Touched, by thread: Int32) {
+    observe(touched, .probed)
+    if case .absent = touched.before, !touched.isProduced { touched.missedBy = thread }
   }
 
   /// Other threads' unused lookups of this name are probes: it is about to change.
   func settleOthers(_ key: EntryKey, than thread: Int32) {
     for (other, names) in pending where other != thread {
-      for touched in names where touched.key == key { observe(touched, .probed) }
+      for touched in names where touched.key == key { observeProbe(touched, by: other) }
     }
   }
 
   /// Every lookup that no operation followed was a probe.
   func settleAll() {
-    for names in pending.values { for touched in names { observe(touched, .probed) } }
+    for (thread, names) in pending { for touched in names { observeProbe(touched, by: thread) } }
     pending.removeAll()
   }
 

@@ -43,6 +43,11 @@ final class Run: Sendable {
     for run in lineage { run.end.min(time, ordering: .sequentiallyConsistent) }
   }
 
+  /// Another run was made or replayed within this one.
+  func contains(_ inner: Digest) {
+    for run in lineage { run.record { $0.innerRuns.append(inner) } }
+  }
+
   /// False when it was known by its processes already.
   fileprivate func attribute(toDescendantsOf process: Int32) -> Bool {
     root.exchange(process, ordering: .sequentiallyConsistent) == 0

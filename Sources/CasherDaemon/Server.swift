@@ -117,14 +117,15 @@ struct ControlHandler {
       }
     case "freeze", "freeze-giving-up":
       if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
-      let report = freeze()
+      let report = services.freezing.run(.freeze)
+      if request == "freeze-giving-up" { services.overlay.forgetMissing() }
       return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
       if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
         // While it is mounted nothing is missing at any moment.
-        let report = freeze()
+        let report = services.freezing.run(nil)
         if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
         if services.overlay.unmount() {
           waitForCaptures()
@@ -141,13 +142,10 @@ struct ControlHandler {
     }
   }
 
-  func freeze() -> FreezeReport {
-    Freezing(overlay: services.overlay, durability: services.configuration.durability, log: services.log).run()
-  }
-
-  /// `files=N`, `bytes=N`, then a line for each path that is not an ordinary file.
+  /// `files=N`, `bytes=N`, `record=ID` or `unrecorded=REASON`, then a line for each path that is not an ordinary file.
   private func lines(_ report: FreezeReport) -> [String] {
     ["files=\(report.files)", "bytes=\(report.bytes)"]
+      + (report.record.map { ["record=\($0)"] } ?? []) + (report.unrecorded.map { ["unrecorded=\($0)"] } ?? [])
       + (report.failures + report.lost).map { "failed=\($0.path): \($0.reason)" }
   }
 

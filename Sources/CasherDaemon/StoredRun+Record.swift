@@ -32,12 +32,20 @@ extension StoredRun {
     let digest = SHA256.digest(of: body)
     let strongKey = SHA256.digest(
       of: RunRecord.strongKeyBytes(weakKey: weakKey, pathSet: digest, values: record.values))
-    let run = StoredRun(
+    var run = StoredRun(
       id: id, weakKey: weakKey, pathSet: digest, strongKey: strongKey, conditionKey: record.conditionKey,
       created: created, lastUsed: created, duration: record.duration, exitStatus: record.exitStatus,
       command: Array(CommandText.make(record.arguments).utf8), directory: record.directory, mount: record.mount,
       parent: record.parent, outputBytes: record.outputBytes, inputCount: Int64(record.observations.count),
       outputCount: Int64(record.outputs.count), tags: tags, body: record.encoded, blobs: Array(record.blobs))
+    run.outputKeys = record.outputs.map { outputKey($0.path, in: record.mount) }
+    run.innerRuns = record.innerRuns
     return (run, body)
+  }
+
+  /// What `Store.runs(leaving:)` finds a path by: as in `Output`, relative to the mount's root inside, absolute outside.
+  public static func outputKey(_ path: FilePath, in mount: FilePath) -> Int64 {
+    let bytes = path.isAbsolute ? path.bytes : mount.bytes + [0] + path.bytes
+    return Int64(bitPattern: SHA256.digest(of: bytes).words.0)
   }
 }

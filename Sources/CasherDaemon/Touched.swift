@@ -66,6 +66,10 @@ final class Touched {
   var changesAttributes = false
   /// The run made an inode of its own for the name, whatever was there before.
   var isNewInode = false
+  /// The thread that looked the name up by itself and found nothing.
+  var missedBy: Int32?
+  /// The thread that first missed the file and then made it.
+  var madeByMisser: Int32?
   /// The modification time that the run set last, in nanoseconds, when it has not written since.
   var modified: Int64?
 

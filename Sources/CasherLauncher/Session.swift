@@ -115,7 +115,7 @@ final class Session {
     start.daemon = daemon
     if !reply.view.isEmpty { start.view = (location.mount.appending(reply.view), location.mount) }
     // The accesses of a traced nested call are in the outer call's trace.
-    let isFollowed = isTraced && !location.answer.view.isEmpty
+    let isFollowed = isTraced && reply.isWithinRun
     if reply.outside != .trust && !isFollowed {
       start.tracing = TraceParser.Configuration(
         directory: location.directory, mount: location.mount,

@@ -58,6 +58,12 @@ final class DescriptorPool: Sendable {
     return install(opened, for: inode)
   }
 
+  /// The inode's descriptor if it is open, kept open until `release`.
+  func acquireOpen(_ inode: Inode) -> FileDescriptor? {
+    guard inode.role == .ordinary else { return nil }
+    return state.withLock { $0.use(inode) }.map { FileDescriptor(rawValue: $0) }
+  }
+
   /// Gives the inode a descriptor, which becomes the pool's; returns the one in use, kept open until `release`.
   func install(_ descriptor: FileDescriptor, for inode: Inode) -> FileDescriptor {
     let (inUse, closing) = state.withLock { state -> (Int32, Closing?) in

@@ -8,6 +8,9 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
   let flags: Int32
   /// Whether the kernel reads and writes lower by itself.
   let isPassthrough: Bool
+  /// Whether the daemon reads and writes for the kernel, though it could do that itself, because what holds the content may
+  /// change while the file is open.
+  let isServed: Bool
   /// Who took locks through this handle.
   var owners: [UInt64] = []
   /// Whether it holds the pool's descriptor of the inode.
@@ -23,12 +26,13 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
   }
 
   init(
-    node: Node, flags: Int32, isPassthrough: Bool, lower: FileDescriptor?, holdsDescriptor: Bool = true,
-    epoch: UInt32 = 0
+    node: Node, flags: Int32, isPassthrough: Bool, lower: FileDescriptor?, isServed: Bool = false,
+    holdsDescriptor: Bool = true, epoch: UInt32 = 0
   ) {
     self.node = node
     self.flags = flags
     self.isPassthrough = isPassthrough
+    self.isServed = isServed
     self.holdsDescriptor = holdsDescriptor
     self.lower = Mutex(Lower(descriptor: lower, epoch: epoch))
   }

@@ -31,6 +31,9 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   var pins: Int32 = 0
   var openHandles: Int32 = 0
   var openWriters: Int32 = 0
+  /// Of a file that is or was placed, the handles that the daemon serves although the kernel could (`FileHandle.isServed`).
+  /// While there is one, all that are opened are: the kernel allows no mixture.
+  var openServed: Int32 = 0
   /// Handles through which the kernel alone may write by a mapping: nothing tells when size and times change.
   var openMappers: Int32 = 0
   var isListed = false

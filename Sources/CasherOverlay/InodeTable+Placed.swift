@@ -99,20 +99,37 @@ extension InodeTable {
     }
   }
 
-  /// What an open of the inode is to use, which stays the same until `endOpen`.
-  func beginOpen(_ inode: Inode) -> Inode.Backing? {
+  /// Placed files of so many bytes at most are read through the daemon, even where the kernel could read the blob: so who
+  /// has one open sees what is written to it, or that it is truncated, as everywhere.
+  static let largestServed: Int64 = 1 << 20
+
+  /// What an open of the inode is to use, which stays the same until `endOpen`; and whether it is to be served
+  /// (`FileHandle.isServed`).
+  func beginOpen(_ inode: Inode, passthrough: Bool) -> (backing: Inode.Backing?, isServed: Bool) {
     withBuckets(of: inode.key) { _ in
-      if case .successor? = inode.backing { return inode.backing }
+      var isServed = inode.openServed > 0
+      switch inode.backing {
+      case .successor?: return (inode.backing, false)
+      case .placed(let file)?:
+        if passthrough, inode.openHandles == 0, file.status.size <= InodeTable.largestServed { isServed = true }
+      case .lower?, nil: break
+      }
       inode.openHandles += 1
-      return inode.backing
+      if isServed { inode.openServed += 1 }
+      return (inode.backing, isServed)
     }
   }
 
-  func endOpen(_ inode: Inode) { withBuckets(of: inode.key) { _ in inode.openHandles -= 1 } }
+  func endOpen(_ inode: Inode, isServed: Bool) {
+    withBuckets(of: inode.key) { _ in
+      inode.openHandles -= 1
+      if isServed { inode.openServed -= 1 }
+    }
+  }
 
   /// The placed file has become one of lower, which `descriptor` (O_PATH, taken over) is open on.
   ///
-  /// Where files that are open on it go on with the blob (`keepsOpen`), another inode with the same key takes its place:
+  /// Where files that are open on it and not served go on with the blob (`keepsOpen`), another inode with the same key takes its place:
   /// the kernel lets no two backing files be open for one node. Else the inode itself is lower's from now on. Gives
   /// whether another has taken its place.
   @discardableResult
@@ -127,7 +144,7 @@ extension InodeTable {
       defer { renames.add(1, ordering: .sequentiallyConsistent) }
       guard let inode = buckets.find(key), case .placed(let file)? = inode.backing else { return nil }
       let backing = Inode.Backing.lower(Inode.LowerFile(lower))
-      guard keepsOpen, inode.openHandles > 0 else {
+      guard keepsOpen, inode.openHandles > inode.openServed else {
         pool.forget(inode)
         inode.birth = birth
         inode.backing = backing

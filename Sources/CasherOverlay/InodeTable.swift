@@ -328,6 +328,7 @@ final class InodeTable: Sendable {
       inode.openHandles += 1
       if handle.isWritable { inode.openWriters += 1 }
       if handle.mapsLower { inode.openMappers += 1 }
+      if handle.isServed { inode.openServed += 1 }
     }
   }
 
@@ -337,6 +338,7 @@ final class InodeTable: Sendable {
       inode.openHandles -= 1
       if handle.isWritable { inode.openWriters -= 1 }
       if handle.mapsLower { inode.openMappers -= 1 }
+      if handle.isServed { inode.openServed -= 1 }
     }
     if handle.isWritable { writerCount.subtract(1, ordering: .sequentiallyConsistent) }
     unpin(inode)

@@ -53,10 +53,39 @@ extension Overlay {
 
   private func fill(_ made: NamelessFile, with file: PlacedFile, keepingContent: Bool) throws(Errno) {
     var blob: FileDescriptor?
-    if keepingContent { blob = try table.open(file) }
+    if keepingContent { blob = try openContent(of: file) }
     defer { blob?.close() }
     try made.fill(with: file, from: blob)
     if placements.journal?.isSynchronous ?? false { try made.descriptor.synchronize() }
+  }
+
+  /// Whoever has a placed file open keeps its content, whatever became of the blob.
+  private func openContent(of file: PlacedFile) throws(Errno) -> FileDescriptor {
+    do throws(Errno) { return try table.open(file) } catch {
+      guard let inode = table.inode(for: file.key), let kept = table.pool.acquireOpen(inode) else { throw error }
+      defer { table.pool.release(inode) }
+      return try kept.duplicateAtStart()
+    }
+  }
+
+  /// Gives up placed files whose content can no longer be had.
+  public func forgetMissing() {
+    guard let blobs = placements.blobs else { return }
+    for directory in placements.directories {
+      for (name, file) in placements.files(in: directory.directoryKey) where !blobs.has(file.blob) {
+        if let content = try? openContent(of: file) {
+          content.close()
+          continue
+        }
+        placements.names.with(directory.directoryKey) {
+          guard placements.place(of: file.number)?.name == name,
+            (try? placements.journal?.append([.drop(file.number)])) != nil
+          else { return }
+          forgetPlaced(file.number, name, directory)
+        }
+      }
+    }
+    try? compactJournal()
   }
 
   /// Under the lock of the directory's names: the file comes to stand in lower first, then the journal says so, then

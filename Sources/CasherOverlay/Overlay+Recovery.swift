@@ -9,6 +9,11 @@ public struct Recovery: Sendable {
     /// Relative to the mount's root.
     public let path: FilePath
     public let reason: String
+
+    public init(path: FilePath, reason: String) {
+      self.path = path
+      self.reason = reason
+    }
   }
 
   /// Files that are placed again.

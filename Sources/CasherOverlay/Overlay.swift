@@ -6,7 +6,7 @@ import Synchronization
 /// A directory mounted over itself: one tree, seen through the main view and through the views of runs.
 public final class Overlay: Sendable {
   public let configuration: Configuration
-  /// The mounted directory, absolute and without symlinks.
+  /// Where it is mounted, absolute and without symlinks.
   public let directory: FilePath
   /// Lower's root (O_PATH), opened before the mount.
   public let rootDescriptor: FileDescriptor
@@ -57,7 +57,8 @@ public final class Overlay: Sendable {
     } catch { throw OverlayError(opening: configuration.directory, error) }
     do throws(Errno) {
       try FileDescriptor.open(configuration.directory, O_RDONLY | O_DIRECTORY).close()
-      directory = try FileDescriptor.workingDirectory.readLink(root.procPath)
+      let lower = try FileDescriptor.workingDirectory.readLink(root.procPath)
+      directory = configuration.mountPoint ?? lower
       status = try root.statusAndBirth(of: "")
     } catch {
       root.close()
@@ -72,7 +73,7 @@ public final class Overlay: Sendable {
     if let path = configuration.journal {
       do throws(Errno) {
         (journal, journalled) = try PlacementJournal.open(
-          at: path, isSynchronous: configuration.synchronizesJournal)
+          at: path, copy: configuration.journalCopy, isSynchronous: configuration.synchronizesJournal)
       } catch {
         root.close()
         throw OverlayError(.unreadable, path, cause: error)
@@ -132,6 +133,7 @@ public final class Overlay: Sendable {
       try SystemThread.start { [self] in serve(session) }
     } catch {
       notifier.end()
+      unmount(lazily: true)
       session.disconnect()
       notifier.waitForEnd()
       session.destroy()
@@ -176,9 +178,18 @@ public final class Overlay: Sendable {
     }
   }
 
-  /// Unmounts; false when the mount is in use.
+  /// Unmounts; false when the mount is in use. Whatever else is mounted at the directory stays.
   @discardableResult
-  public func unmount(lazily: Bool = false) -> Bool { Unmounting.unmount(directory, lazily: lazily) }
+  public func unmount(lazily: Bool = false) -> Bool {
+    isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
+  }
+
+  /// Whether what is mounted at the directory, if anything, is this.
+  private var isOnTop: Bool {
+    guard let entry = MountTable.entry(at: directory) else { return false }
+    // Before the mount is known to work there is no number; what was there before was of another type.
+    return device.map { $0 == entry.device } ?? (entry.type == Overlay.mountType)
+  }
 
   /// The device number that files of the mount show (stat(2), st_dev); nil before `mount`.
   public var device: UInt64? {
@@ -216,6 +227,7 @@ public final class Overlay: Sendable {
     notifier.end()
     locks.cancelAll()
     connection.current = nil
+    unmount(lazily: true)
     session.disconnect()
     notifier.waitForEnd()
     session.destroy()
@@ -251,7 +263,7 @@ public final class Overlay: Sendable {
     // What lower's own mount refuses, this one refuses too.
     if let lower = try? rootDescriptor.fileSystemStatus() {
       let flags = Int(lower.f_flag)
-      if flags & Int(ST_RDONLY) != 0 { options += ",ro" }
+      if flags & Int(ST_RDONLY) != 0 || configuration.isReadOnly { options += ",ro" }
       if flags & 8 != 0 { options += ",noexec" }
       if geteuid() == 0 {
         if flags & Int(ST_NOSUID) == 0 { options += ",suid" }

@@ -5,6 +5,10 @@ extension Overlay {
   public struct Configuration: Sendable {
     /// The directory to mount over itself.
     public var directory: FilePath
+    /// Where it is mounted instead, absolute and without symlinks.
+    public var mountPoint: FilePath?
+    /// Whether nothing can be changed in the mount.
+    public var isReadOnly = false
     /// How long the kernel may keep names and attributes of the main view, in seconds; also how long it keeps the
     /// attributes of files in a run's view, unless they are invalidated before.
     public var timeout = 1.0
@@ -26,6 +30,8 @@ extension Overlay {
     public var blobs: (any BlobSource)?
     /// The file that remembers what is placed; made when it is not there.
     public var journal: FilePath?
+    /// A second copy of it, for when it is lost.
+    public var journalCopy: JournalCopy?
     /// Whether what is placed, and files that were, are on the disk before anyone is told.
     public var synchronizesJournal = false
 

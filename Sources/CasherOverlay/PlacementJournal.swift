@@ -5,11 +5,14 @@ import Synchronization
 /// What is placed, on disk: a header, then frames that are appended, each the items of one step, and taken as a whole or
 /// not at all.
 ///
+/// There may be a second one beside it elsewhere (`JournalCopy`), for when the directory that it lies in is lost.
+///
 /// A frame is its length and the checksum of its items, then the items. What follows the first frame that is not whole
 /// is not there: it was being written when the machine or the daemon stopped.
 final class PlacementJournal: Sendable {
   let path: FilePath
   private let state: Mutex<State>
+  private let copy: JournalCopy?
   /// Whether each frame is on the disk before anything relies on it.
   let isSynchronous: Bool
 
@@ -39,14 +42,20 @@ final class PlacementJournal: Sendable {
     var isDamaged = false
   }
 
-  /// Opens or makes the journal. `content`: what it holds.
+  /// Opens or makes the journal. `content`: what it holds. Where there is none, it is made from the copy, if that has
+  /// something.
   static func open(
-    at path: FilePath, isSynchronous: Bool
+    at path: FilePath, copy: JournalCopy?, isSynchronous: Bool
   ) throws(Errno) -> (journal: PlacementJournal, content: Content) {
+    if let copy, try FileDescriptor.workingDirectory.statusIfPresent(of: path) == nil, let bytes = copy.bytes {
+      // In one step: a journal that is there and empty would say that nothing was placed.
+      try write(bytes, inPlaceOf: path).close()
+    }
     let file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
     do throws(Errno) {
       let content = parse(try file.readAll())
-      let journal = PlacementJournal(path: path, file: file, size: content.size, isSynchronous: isSynchronous)
+      let journal = PlacementJournal(
+        path: path, file: file, size: content.size, copy: copy, isSynchronous: isSynchronous)
       return (journal, content)
     } catch {
       file.close()
@@ -54,8 +63,9 @@ final class PlacementJournal: Sendable {
     }
   }
 
-  private init(path: FilePath, file: FileDescriptor, size: Int64, isSynchronous: Bool) {
+  private init(path: FilePath, file: FileDescriptor, size: Int64, copy: JournalCopy?, isSynchronous: Bool) {
     self.path = path
+    self.copy = copy
     self.isSynchronous = isSynchronous
     state = Mutex(State(file: file, size: size))
   }
@@ -100,6 +110,7 @@ final class PlacementJournal: Sendable {
       try state.file.seek(to: state.size)
       try state.file.writeAll(bytes)
       if isSynchronous { try state.file.synchronize(dataOnly: true) }
+      copy?.append(bytes, at: state.size, of: state.file)
       state.size &+= Int64(bytes.count)
       state.isDirty = true
     } catch {
@@ -125,6 +136,8 @@ final class PlacementJournal: Sendable {
   func replace(with entries: [JournalEntry]) throws(Errno) {
     if entries.isEmpty {
       try state.withLock { state throws(Errno) in
+        // First, since it counts where the journal itself is missing.
+        copy?.remove()
         if state.size == 0 { return }
         try state.file.truncate(to: 0)
         state.size = 0
@@ -142,6 +155,16 @@ final class PlacementJournal: Sendable {
       items.append(.place(name: entry.name, entry.file, covers: entry.covers))
     }
     let bytes = PlacementJournal.header + PlacementJournal.frame(items)
+    let file = try PlacementJournal.write(bytes, inPlaceOf: path)
+    copy?.replace(with: bytes)
+    state.withLock { state in
+      state.file.close()
+      state = State(file: file, size: Int64(bytes.count), isDirty: true)
+    }
+  }
+
+  /// Puts a file with these bytes in place of another, in one step, and gives it open for reading and writing.
+  static func write(_ bytes: [UInt8], inPlaceOf path: FilePath) throws(Errno) -> FileDescriptor {
     let temporary = FilePath(path.bytes + Array(".new".utf8))
     let file = try FileDescriptor.open(temporary, O_RDWR | O_CREAT | O_TRUNC, mode: 0o600)
     do throws(Errno) {
@@ -154,10 +177,7 @@ final class PlacementJournal: Sendable {
       try? FileDescriptor.workingDirectory.remove(temporary)
       throw error
     }
-    state.withLock { state in
-      state.file.close()
-      state = State(file: file, size: Int64(bytes.count), isDirty: true)
-    }
+    return file
   }
 
   // MARK: the format

@@ -129,21 +129,15 @@ extension Request {
 
   /// Opens lower, or leaves that to the kernel, and truncates. The inode's descriptor is held until `end`.
   private func openHandle(_ node: Node, flags: Int32) throws(Errno) -> FileHandle {
-    if node.inode.key.isPlaced {
-      if let handle = try openPlaced(node, flags: flags) { return handle }
-      do throws(Errno) { return try openLower(node, flags: flags) } catch {
-        overlay.table.endOpen(node.inode)
-        throw error
-      }
-    }
-    return try openLower(node, flags: flags)
+    if node.inode.key.isPlaced { return try openPlaced(node, flags: flags) }
+    return try openLower(node, flags: flags, isServed: false)
   }
 
-  private func openLower(_ node: Node, flags: Int32) throws(Errno) -> FileHandle {
+  func openLower(_ node: Node, flags: Int32, isServed: Bool) throws(Errno) -> FileHandle {
     let pool = overlay.table.pool
     let path = try pool.acquire(node.inode)
     do throws(Errno) {
-      let isPassthrough = registerBacking(of: node.inode) != nil
+      let isPassthrough = !isServed && registerBacking(of: node.inode) != nil
       var lower: FileDescriptor?
       if !isPassthrough {
         lower = try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
@@ -151,7 +145,7 @@ extension Request {
         try path.openAgain(O_WRONLY | O_TRUNC | O_NONBLOCK).close()
       }
       if flags & O_TRUNC != 0 { try clearPrivileges(path) }
-      return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower)
+      return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower, isServed: isServed)
     } catch {
       pool.release(node.inode)
       throw error

@@ -7,36 +7,37 @@ import Glibc
 extension Request {
   // MARK: opening
 
-  /// The handle of a placed file; nil when it is to be opened as one of lower. Until `endOpening`, or
-  /// `InodeTable.endOpen` where this gave nil, its backing does not change under the open.
-  func openPlaced(_ node: Node, flags: Int32) throws(Errno) -> FileHandle? {
+  /// Opens what is or was a placed file. Until `endOpening` its backing does not change under the open.
+  func openPlaced(_ node: Node, flags: Int32) throws(Errno) -> FileHandle {
     let inode = node.inode
     let isChange = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0
     while true {
       if isChange { _ = try overlay.ordinary(inode, keepingContent: flags & O_TRUNC == 0) }
-      switch overlay.table.beginOpen(inode) {
-      // The kernel looks the name up again after ESTALE, and finds the other inode.
-      case .successor?: throw .stale
-      case .placed(let file)?:
-        do throws(Errno) {
-          if isChange {
-            overlay.table.endOpen(inode)
-            continue
-          }
-          return try openBlob(of: file, node, flags: flags)
-        } catch {
-          overlay.table.endOpen(inode)
-          throw error
+      let (backing, isServed) = overlay.table.beginOpen(inode, passthrough: overlay.usesPassthrough)
+      do throws(Errno) {
+        switch backing {
+        // The kernel looks the name up again after ESTALE, and finds the other inode.
+        case .successor?: break
+        case .placed(let file)?:
+          if !isChange { return try openBlob(of: file, node, flags: flags, isServed: isServed) }
+          overlay.table.endOpen(inode, isServed: isServed)
+          continue
+        case .lower?, nil: return try openLower(node, flags: flags, isServed: isServed)
         }
-      case .lower?, nil: return nil
+      } catch {
+        overlay.table.endOpen(inode, isServed: isServed)
+        throw error
       }
+      throw .stale
     }
   }
 
-  private func openBlob(of file: PlacedFile, _ node: Node, flags: Int32) throws(Errno) -> FileHandle {
+  private func openBlob(
+    of file: PlacedFile, _ node: Node, flags: Int32, isServed: Bool
+  ) throws(Errno) -> FileHandle {
     let pool = overlay.table.pool
     let inode = node.inode
-    if overlay.usesPassthrough {
+    if overlay.usesPassthrough, !isServed {
       _ = try pool.acquire(inode)
       if registerBacking(of: inode) != nil {
         return FileHandle(node: node, flags: flags, isPassthrough: true, lower: nil)
@@ -48,13 +49,13 @@ extension Request {
       return FileHandle(node: node, flags: flags, isPassthrough: false, lower: lower)
     }
     return FileHandle(
-      node: node, flags: flags, isPassthrough: false, lower: try overlay.table.open(file), holdsDescriptor: false,
-      epoch: inode.presentEpoch)
+      node: node, flags: flags, isPassthrough: false, lower: try overlay.table.open(file), isServed: isServed,
+      holdsDescriptor: false, epoch: inode.presentEpoch)
   }
 
   /// Ends what `openPlaced` began, once the handle is counted.
   func endOpening(_ handle: FileHandle) {
-    if handle.node.inode.key.isPlaced { overlay.table.endOpen(handle.node.inode) }
+    if handle.node.inode.key.isPlaced { overlay.table.endOpen(handle.node.inode, isServed: handle.isServed) }
   }
 
   /// fsync(2). A placed file becomes an ordinary one first: what is only in the store is not on lower's disk.

@@ -9,6 +9,8 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   private let context: UnsafeMutablePointer<cfuse_context>
   private let isOpen = Mutex(true)
   private let passthrough = Mutex<Bool?>(nil)
+  /// For `disconnect`, which must not fail for want of a descriptor.
+  private var ended: Int32 = -1
 
   /// `owner` must outlive the session.
   init?(options: [UInt8], owner: Overlay, wantsPassthrough: Bool, stackDepth: UInt32) {
@@ -39,7 +41,8 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
 
   /// Mounts; the kernel's first request waits until `loop` is called.
   func mount(at directory: FilePath) -> Bool {
-    guard directory.withCString({ fuse_session_mount(raw, $0) }) == 0 else { return false }
+    ended = cfuse_ended_descriptor()
+    guard ended >= 0, directory.withCString({ fuse_session_mount(raw, $0) }) == 0 else { return false }
     return cfuse_install(raw, fuse_session_fd(raw)) == 0
   }
 
@@ -51,14 +54,18 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   /// Lets the threads end after their present requests; the loop's thread must be woken besides.
   func exit() { fuse_session_exit(raw) }
 
-  /// Takes the mount away, busy or not, and closes the connection: whoever waits for an answer gets an error.
+  /// Closes the connection: whoever waits for an answer gets an error. The mount is not taken away by that.
   func disconnect() {
     isOpen.withLock { $0 = false }
-    fuse_session_unmount(raw)
+    cfuse_disconnect(raw, ended)
+    ended = -1
   }
 
   /// Frees everything. Nobody may use the session any more.
-  func destroy() { fuse_session_destroy(raw) }
+  func destroy() {
+    if ended >= 0 { close(ended) }
+    fuse_session_destroy(raw)
+  }
 
   /// Makes the kernel ask for the node's attributes at their next use. Unlike every other notification it waits for
   /// nothing that a request may hold: it may be sent by the thread that serves a request about the node.

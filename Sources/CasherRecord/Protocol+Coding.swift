@@ -165,6 +165,7 @@ extension RunReply: ByteCodable {
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
     encoder.put(reason)
+    encoder.put(isWithinRun)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -183,6 +184,7 @@ extension RunReply: ByteCodable {
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
     reason = try decoder.string()
+    isWithinRun = try decoder.bool()
   }
 }
 

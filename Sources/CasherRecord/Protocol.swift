@@ -201,6 +201,8 @@ public struct RunReply: Hashable, Sendable {
   public var timeLimit: Int64?
   /// Why it is a miss, one sentence without a full stop.
   public var reason = ""
+  /// The call was made within another run, whose tracer sees this command too.
+  public var isWithinRun = false
 
   public init(
     view: FilePath, run: Digest, outside: CallOptions.OutsidePolicy, outsideIgnored: [FilePath], messages: [String]

@@ -137,6 +137,7 @@ extension RunRecord: ByteCodable {
     encoder.put(expires != nil)
     encoder.put(expires ?? 0)
     encoder.put(isHistoryOnly)
+    encoder.put(innerRuns)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -152,5 +153,7 @@ extension RunRecord: ByteCodable {
     let time = try decoder.int64()
     self.expires = expires ? time : nil
     isHistoryOnly = try decoder.bool()
+    if decoder.isAtEnd { return }
+    innerRuns = try decoder.list()
   }
 }

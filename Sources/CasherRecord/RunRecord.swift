@@ -124,6 +124,8 @@ public struct RunRecord: Hashable, Sendable {
   public var expires: Int64?
   /// Kept for its history alone: no call is answered with it.
   public var isHistoryOnly = false
+  /// The runs that were made or replayed within this one, by id.
+  public var innerRuns: [Digest] = []
 
   public init(
     arguments: [[UInt8]], directory: FilePath, mount: FilePath, environmentNames: [FilePath],

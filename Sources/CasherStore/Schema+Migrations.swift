@@ -1,7 +1,7 @@
 extension Schema {
   /// What makes tables of the next version out of those of the one before: the first entry leads from 1 to 2. Entries
   /// are only ever added at the end.
-  static let migrations = [lists]
+  static let migrations = [lists, provenance]
 
   /// Version 2: what lists, lineage and statistics are made from.
   ///
@@ -28,5 +28,31 @@ extension Schema {
       hits INTEGER NOT NULL, misses INTEGER NOT NULL, uncacheable INTEGER NOT NULL, saved INTEGER NOT NULL,
       used INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX commands_by_use ON commands(used);
+    """
+
+  /// Version 3: what was in a directory when it was frozen, which runs left something at a path, and which runs were
+  /// made in others.
+  private static let provenance = """
+    CREATE TABLE freeze_bodies(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
+    CREATE TABLE freezes(
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      mount BLOB NOT NULL,
+      created INTEGER NOT NULL,
+      cause TEXT NOT NULL,
+      files INTEGER NOT NULL,
+      bytes INTEGER NOT NULL,
+      body INTEGER NOT NULL);
+    CREATE INDEX freezes_by_mount ON freezes(mount, id);
+    CREATE INDEX freezes_by_body ON freezes(body);
+    CREATE TRIGGER freeze_removed AFTER DELETE ON freezes BEGIN
+      DELETE FROM freeze_bodies
+        WHERE id = old.body AND NOT EXISTS(SELECT 1 FROM freezes f WHERE f.body = old.body);
+    END;
+
+    CREATE TABLE run_outputs(run INTEGER NOT NULL, path INTEGER NOT NULL, PRIMARY KEY(run, path)) WITHOUT ROWID;
+    CREATE INDEX run_outputs_by_path ON run_outputs(path);
+
+    CREATE TABLE inner_runs(run INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY(run, id)) WITHOUT ROWID;
+    CREATE INDEX inner_runs_by_id ON inner_runs(id);
     """
 }

@@ -103,6 +103,12 @@ extension Store {
     for blob in Set(blobs).sorted() {
       try connection.run("INSERT INTO run_blobs VALUES(?, ?)", .integer(row), .integer(blob))
     }
+    for key in Set(run.outputKeys).sorted() {
+      try connection.run("INSERT INTO run_outputs VALUES(?, ?)", .integer(row), .integer(key))
+    }
+    for id in run.innerRuns {
+      try connection.run("INSERT OR IGNORE INTO inner_runs VALUES(?, ?)", .integer(row), .digest(id))
+    }
     return row
   }
 
@@ -130,6 +136,8 @@ extension Store {
       """, .integer(row))
     let pathSet = try connection.first("SELECT path_set FROM runs WHERE seq = ?", .integer(row)) { $0.integer(0) }
     try connection.run("DELETE FROM run_blobs WHERE run = ?", .integer(row))
+    try connection.run("DELETE FROM run_outputs WHERE run = ?", .integer(row))
+    try connection.run("DELETE FROM inner_runs WHERE run = ?", .integer(row))
     try connection.run("DELETE FROM tags WHERE run = ?", .integer(row))
     try connection.run("DELETE FROM bodies WHERE run = ?", .integer(row))
     try connection.run("DELETE FROM runs WHERE seq = ?", .integer(row))

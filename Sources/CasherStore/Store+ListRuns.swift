@@ -58,6 +58,36 @@ extension Store {
   }
 }
 
+extension Store {
+  /// The runs that left something at a path, which has this key among their `outputKeys`; those stored last first,
+  /// without bodies and blobs. With `blob` only those that name this content.
+  public func runs(leaving key: Int64, naming blob: Digest? = nil, limit: Int) throws(StoreError) -> [StoredRun] {
+    try database.readTransaction { connection throws(StoreError) in
+      try connection.all(
+        """
+        SELECT r.*, p.digest FROM run_outputs o JOIN runs r ON r.seq = o.run JOIN path_sets p ON p.id = r.path_set
+        WHERE o.path = ?1 AND (?2 IS NULL OR EXISTS(
+          SELECT 1 FROM run_blobs n WHERE n.run = o.run AND n.blob = (SELECT id FROM blobs WHERE digest = ?2)))
+        ORDER BY o.run DESC LIMIT ?3
+        """, .integer(key), .optional(blob), .integer(Int64(clamping: limit))
+      ) { RunRow($0)?.run }
+    }
+  }
+
+  /// The runs within which this one was made or replayed, without bodies and blobs.
+  public func runs(around id: Digest) throws(StoreError) -> [StoredRun] {
+    try database.readTransaction { connection throws(StoreError) in
+      try connection.all(
+        """
+        SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set
+        WHERE r.seq IN (SELECT run FROM inner_runs WHERE id = ?1)
+          OR r.id = (SELECT parent FROM runs WHERE id = ?1)
+        """, .digest(id)
+      ) { RunRow($0)?.run }
+    }
+  }
+}
+
 /// The statement for a list of runs.
 private struct ListQuery {
   var sql = ""

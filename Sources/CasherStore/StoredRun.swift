@@ -46,6 +46,11 @@ public struct StoredRun: Hashable, Sendable {
   public var body: [UInt8]
   /// Every blob that a replay needs, each once. Empty in lists (`runs(matching:)`).
   public var blobs: [Digest]
+  /// What `runs(leaving:)` finds the run by: a number for each path that it left in another state. Taken by `insert`, and
+  /// empty in what the store gives.
+  public var outputKeys: [Int64] = []
+  /// The runs that were made or replayed within this one. Taken by `insert`, and empty in what the store gives.
+  public var innerRuns: [Digest] = []
 
   public init(
     id: Digest, weakKey: Digest, pathSet: Digest, strongKey: Digest, conditionKey: Digest, created: Int64,

@@ -55,3 +55,15 @@ extension FileDescriptor {
     return try directory.entries().sorted { $0.name < $1.name }
   }
 }
+
+extension FilePath {
+  /// Makes the directory and those around it where they are not there, closed to others (mkdir(2), mode 0700).
+  public func makeDirectories() throws(Errno) {
+    do throws(Errno) { try FileDescriptor.workingDirectory.makeDirectory(self, mode: 0o700) } catch {
+      if error == .exists { return }
+      guard error == .noSuchFile, bytes.count > 1 else { throw error }
+      try parent.makeDirectories()
+      try makeDirectories()
+    }
+  }
+}

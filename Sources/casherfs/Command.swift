@@ -42,7 +42,8 @@ struct Command: Sendable {
 
   /// Every subcommand, in the order in which they are listed.
   static let all: [Command] = [
-    .mount, .unmount, .freeze, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .graph, .remove,
+    .mount, .unmount, .freeze, .status, .top, .stats, .log, .show, .get, .diff, .history, .changed, .why, .graph,
+    .freezes, .remove,
     .invalidate,
     .clear, .evict, .export, .import,
     .verify, .explain, .config, .doctor, .completions,

@@ -23,6 +23,7 @@ enum ExitCode: Int32, Sendable {
   case noSuchRun = 12
   /// The beginning of an id fits several runs.
   case ambiguousRun = 13
+  case noSuchFreeze = 14
   /// The run left nothing of that name.
   case noSuchOutput = 20
   /// Another program is needed and not installed.
@@ -40,7 +41,8 @@ enum ExitCode: Int32, Sendable {
     (.unreadable, "It may not be read or entered"), (.noFuse, "FUSE cannot be used"),
     (.storeUnusable, "The cache directory cannot be used"), (.notMounted, "It is not mounted"),
     (.dead, "It is mounted, but its daemon is gone"), (.noSuchRun, "There is no such run"),
-    (.ambiguousRun, "Several runs begin with what was given"), (.noSuchOutput, "The run left no such output"),
+    (.ambiguousRun, "Several runs begin with what was given"), (.noSuchFreeze, "There is no such freeze"),
+    (.noSuchOutput, "The run left no such output"),
     (.missingProgram, "Another program is needed and not installed"),
     (.damagedArchive, "What is to be imported is no export, or was changed"),
     (.badConfiguration, "A configuration file says what it cannot"),

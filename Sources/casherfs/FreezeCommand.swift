@@ -60,12 +60,16 @@ struct FreezeOutcome {
   private var files = 0
   private var bytes: Int64 = 0
   private(set) var failures: [String] = []
+  /// The number that it is on record under.
+  private var record: Int64?
+  private var unrecorded: String?
 
   init() {}
 
   init(_ report: FreezeReport) {
     files = report.files
     bytes = report.bytes
+    (record, unrecorded) = (report.record, report.unrecorded)
     failures = (report.failures + report.lost).map { "\($0.path): \($0.reason)" }
   }
 
@@ -75,6 +79,8 @@ struct FreezeOutcome {
       switch key {
       case "files": files = Int(value) ?? 0
       case "bytes": bytes = Int64(value) ?? 0
+      case "record": record = Int64(value)
+      case "unrecorded": unrecorded = value
       case "failed": failures.append(value)
       default: break
       }
@@ -87,8 +93,10 @@ struct FreezeOutcome {
       Console.print(
         files == 0
           ? "\(directory): every file is an ordinary one"
-          : "\(directory): \(files) file\(files == 1 ? "" : "s") written, \(Quantity.size(bytes))")
+          : "\(directory): \(files) file\(files == 1 ? "" : "s") written, \(Quantity.size(bytes))"
+            + (record.map { "; freeze \($0)" } ?? ""))
     }
+    if let unrecorded { Console.complain("the freeze could not be put on record: \(unrecorded)") }
     complain()
     return failures.isEmpty ? .success : .failure
   }

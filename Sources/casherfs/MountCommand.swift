@@ -1,3 +1,4 @@
+import CasherStore
 import CasherSystem
 import Glibc
 
@@ -8,11 +9,15 @@ extension Command {
       Mounts DIR over itself. Everything in it works as before; commands run in it under 'acache --' are remembered, \
       and replayed when nothing they depend on has changed. A daemon in the background serves the mount until \
       'casherfs unmount DIR'; the files that are there then are ordinary files.
+      With --frozen it shows the results of one freeze at DIR instead ('casherfs freezes' lists them), read-only, in \
+      front of whatever DIR holds. Their contents come from the cache, which keeps them while they are shown; those that \
+      are no longer there are named. Nothing is remembered in such a mount, and commands run there as without acache.
       With two operands, as mount(8) gives them, both must name the same directory.
       """,
     options: [
       Option("--foreground", short: "-f", "stay in the foreground until the mount ends"),
       Option("--debug", short: "-d", "print every request to stderr; implies -f"),
+      Option("--frozen", value: "ID", "show this freeze at DIR, read-only, instead of DIR itself"),
       Option("--options", short: "-o", value: "NAME=VALUE,...", "mount options: \(MountOptions.help)"),
       Option.cacheDirectory,
     ],
@@ -23,6 +28,7 @@ private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode 
   let directory = try target(arguments)
   let store = try StoreAccess(arguments, for: directory)
   let configuration = try MountConfiguration(arguments, directory: directory, store)
+  if let freeze = configuration.freeze { try checkFreeze(freeze, store) }
   for warning in store.configuration.warnings { Console.complain("\(warning).") }
   try checkFuse()
   let standsInside = ((try? FilePath.currentDirectory())?.isWithin(directory)) ?? false
@@ -59,6 +65,25 @@ private func target(_ arguments: Arguments) throws(Failure) -> FilePath {
       .alreadyMounted, "\(directory) is already mounted; 'casherfs status' shows it, 'casherfs unmount' ends it.")
   }
   return directory
+}
+
+/// Whether there is such a freeze, and anything of it to be shown.
+private func checkFreeze(_ id: Int64, _ access: StoreAccess) throws(Failure) {
+  guard let store = try access.open() else {
+    throw Failure(.noSuchFreeze, "there is no cache in \(access.directory) yet, and so no freeze \(id).")
+  }
+  defer { store.close() }
+  let record = try Freezes.record(of: try Freezes.find("\(id)", in: store))
+  let isThere = try StoreAccess.reading { () throws(StoreError) in
+    for result in record.results {
+      guard case .file(let digest, _) = result.content else { return true }
+      if try store.hasBlob(digest) { return true }
+    }
+    return record.results.isEmpty
+  }
+  if !isThere {
+    throw Failure(.failure, "nothing of freeze \(id) can be shown: all of its contents were evicted from the cache.")
+  }
 }
 
 /// Sentences for what can be wrong with a directory that is to be mounted.

@@ -9,6 +9,8 @@ struct MountConfiguration: Sendable {
   /// Print every request.
   var debug: Bool
   var options: MountOptions
+  /// The freeze to be shown instead of the directory.
+  var freeze: Int64?
 
   /// `store`: the cache, with what the configuration files say.
   init(_ arguments: Arguments, directory: FilePath, _ store: StoreAccess) throws(Failure) {
@@ -19,12 +21,14 @@ struct MountConfiguration: Sendable {
     if case .number(let timeout) = store.configuration.value(of: "mount_timeout")?.value { options.timeout = timeout }
     options.durability = store.durability
     for list in arguments.all("--options") { try options.add(list) }
+    freeze = try arguments.value("--frozen", "the number of a freeze, as 'casherfs freezes' lists them") { Int64($0) }
   }
 
   /// The command line that gives this configuration to another casherfs.
   func arguments(store: FilePath) -> [FilePath] {
     var result: [FilePath] = [FilePath(Option.cacheDirectory.name), store]
     if !options.given.isEmpty { result += ["--options", FilePath(options.given.joined(separator: ","))] }
+    if let freeze { result += ["--frozen", FilePath("\(freeze)")] }
     return result + ["--", directory]
   }
 }

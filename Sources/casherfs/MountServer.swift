@@ -55,13 +55,17 @@ enum MountServer {
     daemon.durability = configuration.options.durability
     daemon.isTransient = configuration.options.isTransient
     daemon.logLimit = try store.logLimit()
-    let log = DaemonLog.path(in: store.mountDirectory(daemon.mountID))
+    let id = configuration.freeze == nil ? daemon.mountID : daemon.frozenID
+    let log = DaemonLog.path(in: store.mountDirectory(id))
+    let isReady = { (recovery: Recovery) in
+      let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
+      ready(file ?? .standardError, recovery)
+      file?.close()
+    }
     do throws(DaemonError) {
-      return try Daemon.run(daemon) { recovery in
-        let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
-        ready(file ?? .standardError, recovery)
-        file?.close()
-      }
+      guard let freeze = configuration.freeze else { return try Daemon.run(daemon, ready: isReady) }
+      try Daemon.showFreeze(freeze, daemon, ready: isReady)
+      return FreezeReport()
     } catch { throw failure(error, configuration.directory) }
   }
 
@@ -91,6 +95,7 @@ enum MountServer {
       Failure(
         .busy,
         "the daemon of an earlier mount of \(directory) is still writing its files or kept by who uses it; try again.")
+    case .frozen(let reason): Failure(.failure, "\(reason).")
     case .overlay(let error): Failure(code(error.code), "\(error).")
     }
   }

@@ -64,7 +64,7 @@ enum RunJSON {
     ])
   }
 
-  private static func json(_ value: Value) -> JSON {
+  static func json(_ value: Value) -> JSON {
     switch value {
     case .absent: .object([("type", .string("absent"))])
     case .file(let digest, let protection):
@@ -83,7 +83,7 @@ enum RunJSON {
     ]
   }
 
-  private static func output(_ output: Output) -> JSON {
+  static func output(_ output: Output) -> JSON {
     var members: [(String, JSON)] = [("path", .path(output.path))]
     switch output.content {
     case .file(let digest, let size, _):

@@ -56,7 +56,10 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     if try !MountedDirectory.all().contains(directory) { return .success }
     // The daemon does not answer any more: the kernel alone is left to be told.
     try detachMount(directory, lazily: DeadMount.isAt(directory))
-    let outcome = try freezeUnmounted(directory, try StoreAccess(arguments, for: directory))
+    let access = try StoreAccess(arguments, for: directory)
+    Daemon.tidyFrozen(
+      DaemonConfiguration(directory: directory, storeDirectory: access.directory, storeOptions: access.options))
+    let outcome = try freezeUnmounted(directory, access)
     outcome.complain()
     return outcome.failures.isEmpty ? .success : .failure
   }

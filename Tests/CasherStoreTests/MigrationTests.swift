@@ -3,23 +3,30 @@ import CasherSystem
 import Testing
 
 @Suite struct MigrationTests {
-  /// Takes a store back to the tables of version 1.
-  private func downgrade(_ place: TemporaryStore) throws {
-    let statements = [
-      "DROP INDEX runs_by_command", "DROP INDEX run_blobs_by_blob", "DROP TRIGGER variant_removed", "DROP TABLE misses",
-      "DROP TABLE activity", "DROP TABLE commands", "PRAGMA user_version=1",
+  /// Takes a store back to the tables of an earlier version.
+  private func downgrade(_ place: TemporaryStore, to version: Int) throws {
+    var statements = [
+      "DROP TABLE freezes", "DROP TABLE freeze_bodies", "DROP TABLE run_outputs", "DROP TABLE inner_runs",
     ]
-    for statement in statements { _ = try place.sql(statement) }
+    if version < 2 {
+      statements += [
+        "DROP INDEX runs_by_command", "DROP INDEX run_blobs_by_blob", "DROP TRIGGER variant_removed",
+        "DROP TABLE misses", "DROP TABLE activity", "DROP TABLE commands",
+      ]
+    }
+    for statement in statements + ["PRAGMA user_version=\(version)"] { _ = try place.sql(statement) }
   }
 
-  @Test func `a store of the first version is brought up to date, and keeps its runs`() throws {
+  @Test(arguments: [1, 2]) func `a store of an earlier version is brought up to date, and keeps its runs`(
+    version: Int
+  ) throws {
     let place = try TemporaryStore()
     let store = try place.open()
     let blob = try store.putBlob(noise(10_000))
     try store.insert(makeRun("a", blobs: [blob]), pathSetBody: [1])
     store.close()
     let fresh = try place.sql("SELECT type, name, sql FROM sqlite_schema ORDER BY name")
-    try downgrade(place)
+    try downgrade(place, to: version)
     place.options.isReadOnly = true
     do {
       try place.open().close()

@@ -109,6 +109,34 @@ struct MountTests {
     }
   }
 
+  @Test(
+    "What the directory is mounted from stays mounted, however the mount ends",
+    arguments: ["TERM", "lazily", "normally"])
+  func whatIsBeneathStays(how: String) throws {
+    let place = try Place()
+    #expect(try place.shell("mount -t tmpfs tmpfs . && cd . && echo kept > file", in: place.work).status == 0)
+    defer { _ = try? place.shell("umount -l '\(place.work)'; umount -l '\(place.work)'", in: "/") }
+    for _ in 1...5 {
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      let daemon = try #require(try place.daemon())
+      // Another mount namespace keeps the filesystem alive after it was unmounted here.
+      let holder = Process()
+      holder.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
+      holder.arguments = ["--mount", "sleep", "60"]
+      try holder.run()
+      defer { holder.terminate() }
+      let program = "readlink /proc/\(holder.processIdentifier)/exe"
+      while try place.shell(program).output.contains("unshare") { usleep(2000) }
+      switch how {
+      case "TERM": kill(daemon, SIGTERM)
+      case "lazily": #expect(try place.casherfs("unmount", "--lazy", place.work).status == 0)
+      default: #expect(try place.casherfs("unmount", place.work).status == 0)
+      }
+      if how == "TERM" { try place.waitForEnd(of: daemon) }
+      #expect(try place.shell("cat '\(place.work)/file'", in: "/").output == "kept\n")
+    }
+  }
+
   @Test("status tells what is mounted and how")
   func status() throws {
     try withMount { place throws in

@@ -55,6 +55,25 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("Who looks for a file, makes it and reads it back goes on differently with it there, as LaTeX does")
+  func missedMadeAndReadBack() throws {
+    try withTwins(prepare: "echo one > in") { twins throws in
+      let script = """
+        [ ! -f notes ] || { read old < notes; echo "had $old"; }
+        read word < in; echo "$word" > notes; read new < notes; echo "have $new"
+        """
+      try twins.miss(script)
+      try twins.miss(script)
+      try twins.hit(script)
+      try twins.edit("rm notes")
+      try twins.hit(script)
+      try twins.edit("echo two > in")
+      try twins.miss(script)
+      try twins.edit("echo one > in; echo two > notes")
+      try twins.miss(script)
+    }
+  }
+
   @Test("mkdir -p and a file in the new directory are a hit the second time")
   func directoryAndFile() throws {
     try withTwins(prepare: "echo data > in") { twins throws in

@@ -74,6 +74,40 @@ import Testing
     }
   }
 
+  @Test(
+    "Who has a placed file open sees what is written to it, and that it is truncated",
+    arguments: [
+      "tr a-z A-Z < out > out; cat out", "exec 3< out; : > out; cat <&3",
+      "exec 3< out; echo more >> out; cat <&3; echo again >> out; cat <&3; stat -c %s out",
+      "exec 3< out 4> out; echo written >&4; cat <&3; exec 5< out; exec 4>&-; echo again >> out; cat <&3; cat <&5; cat out",
+      "exec 3< out; read x <&3; sed -i s/l/L/ out; cat <&3; cat out", "exec 3< out; truncate -s 20 out; od -c <&3",
+      """
+      python3 -c 'import mmap
+      with open("out", "rb") as reader:
+          seen = mmap.mmap(reader.fileno(), 0, prot=mmap.PROT_READ)
+          with open("out", "r+b") as writer:
+              writer.write(b"HE"); writer.flush()
+              print(seen[:], reader.read())
+              both = mmap.mmap(writer.fileno(), 0); both[0:1] = b"_"
+              print(seen[:]); both.flush()
+          print(open("out").read())'
+      """,
+    ])
+  func openWhileChanged(_ script: String) throws {
+    try withTwins(prepare: "echo hello > in") { twins throws in
+      try twins.miss("cat in > out")
+      try twins.edit("rm out")
+      try twins.hit("cat in > out")
+      #expect(try placed(twins.place) == 1)
+      try twins.edit(script)
+      #expect(try placed(twins.place) == 0)
+      // Also under acache, and from a run's view into another.
+      try twins.hit("cat in > out")
+      try twins.call(either: script)
+      try twins.edit("cat out")
+    }
+  }
+
   @Test("casherfs freeze makes all of them ordinary, and the mount goes on")
   func frozen() throws {
     try withPlaced { place, wanted throws in

@@ -81,7 +81,7 @@ class Generator:
             b"mkdir " + d, b"mkdir -p " + d, b"rmdir " + d, b"rm -rf " + d, b"rm -r " + d, copy_tree(d, e),
             b"mv " + d + b" " + e, b"mv -T " + d + b" " + e, b"mkdir -p " + d + b" && echo " + w + b" > " + d + b"/new",
             b"tar cf - " + d + b" | tar tf - | sort", b"cp -r " + d + b" copy && rm -r copy", b"mv " + p + b" " + d,
-            b"find " + d + b" -type f -exec cat {} + | sort", b"find . -name a -delete", b"rm -f " + d + b"/*",
+            b"find " + d + b" -type f -print0 | sort -z | xargs -0r cat", b"find . -name a -delete", b"rm -f " + d + b"/*",
             b"cd " + d + b" && echo " + w + b" > here && cat here", b"(cd " + d + b" && ls -a)", b"cp *.txt " + d,
         ]
         links = [b"ln " + p + b" " + q, b"ln -f " + p + b" " + q, b"cp -l " + p + b" " + q]

@@ -39,6 +39,12 @@ void cfuse_pass_next_open(int id);
 // Returns 0, or -errno where the kernel does not know it.
 int cfuse_forget_names(struct fuse_session *session);
 
+// A descriptor that polls as one of an ended connection, for `cfuse_disconnect`; or -errno.
+int cfuse_ended_descriptor(void);
+// Closes the connection and leaves the mount table alone: fuse_session_unmount would take away whatever is mounted at
+// the path by then. `ended` is taken over.
+void cfuse_disconnect(struct fuse_session *session, int ended);
+
 // fuse_session_loop_mt with a descriptor of its own for each thread, which are at most `threads`, `idle` of them kept.
 // Returns 0 after an unmount or fuse_session_exit, else -errno.
 int cfuse_loop(struct fuse_session *session, unsigned threads, unsigned idle);

@@ -1,0 +1,85 @@
+import CasherSystem
+import Glibc
+import Synchronization
+
+/// A second copy of a placement journal, outside of the store: when the store's directory is lost, it still tells what
+/// was shown and where.
+///
+/// It is there while something is placed, and counts only where the journal itself is not: that one is always written
+/// first, and emptied last. What cannot be written is given up, since a copy that lacks a step is worse than none.
+public final class JournalCopy: Sendable {
+  private let path: FilePath
+  private let state = Mutex(State())
+
+  private struct State {
+    var file: FileDescriptor?
+    var isGivenUp = false
+  }
+
+  /// The copy at an absolute path; its directory is made when it is needed.
+  public init(at path: FilePath) { self.path = path }
+
+  deinit { state.withLock { $0.file?.close() } }
+
+  /// What it holds; nil when it is not there or holds nothing.
+  var bytes: [UInt8]? {
+    guard let file = try? FileDescriptor.open(path, O_RDONLY | O_NOFOLLOW) else { return nil }
+    defer { file.close() }
+    guard let bytes = try? file.readAll(), !bytes.isEmpty else { return nil }
+    return bytes
+  }
+
+  /// Whether there is one that holds something.
+  public var isThere: Bool {
+    let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: path)
+    return (status ?? nil).map { $0.size > 0 } ?? false
+  }
+
+  /// Adds what the journal, of `size` bytes before, has just been given.
+  func append(_ bytes: [UInt8], at size: Int64, of journal: FileDescriptor) {
+    attempt { state throws(Errno) in
+      if let file = state.file {
+        try file.seek(to: size)
+        try file.writeAll(bytes)
+        return
+      }
+      let before = try FileDescriptor.open(journal.procPath, O_RDONLY)
+      defer { before.close() }
+      state.file = try write(Array(try before.readAll(limit: Int(clamping: size))) + bytes)
+    }
+  }
+
+  /// Makes these bytes all that it holds.
+  func replace(with bytes: [UInt8]) {
+    state.withLock { $0.isGivenUp = false }
+    attempt { state throws(Errno) in
+      let file = try write(bytes)
+      state.file?.close()
+      state.file = file
+    }
+  }
+
+  func remove() {
+    state.withLock { state in
+      state.file?.close()
+      state = State()
+      try? FileDescriptor.workingDirectory.remove(path)
+    }
+  }
+
+  private func write(_ bytes: [UInt8]) throws(Errno) -> FileDescriptor {
+    try path.parent.makeDirectories()
+    return try PlacementJournal.write(bytes, inPlaceOf: path)
+  }
+
+  private func attempt(_ body: (inout State) throws(Errno) -> Void) {
+    state.withLock { state in
+      if state.isGivenUp { return }
+      do throws(Errno) { try body(&state) } catch {
+        state.file?.close()
+        state = State(isGivenUp: true)
+        try? FileDescriptor.workingDirectory.remove(path)
+      }
+    }
+  }
+}
