@@ -66,6 +66,7 @@ extension CallOptions: ByteCodable {
     encoder.put(each: ignoredArguments) { $0.put($1) }
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
+    encoder.put(retries)
     encoder.put(given)
   }
 
@@ -101,6 +102,7 @@ extension CallOptions: ByteCodable {
     let isLimited = try decoder.bool()
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
+    retries = try decoder.uint32()
     given = try decoder.paths()
   }
 }
@@ -164,7 +166,12 @@ extension RunReply: ByteCodable {
     encoder.put(environmentOnly ?? [])
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
+    encoder.put(retries)
     encoder.put(reason)
+    encoder.put(hasRoot)
+    encoder.put(isWatcher)
+    encoder.put(keptPaths)
+    encoder.put(rootObstacle)
     encoder.put(isWithinRun)
   }
 
@@ -183,7 +190,12 @@ extension RunReply: ByteCodable {
     let isLimited = try decoder.bool()
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
+    retries = try decoder.uint32()
     reason = try decoder.string()
+    hasRoot = try decoder.bool()
+    isWatcher = try decoder.bool()
+    keptPaths = try decoder.paths()
+    rootObstacle = try decoder.string()
     isWithinRun = try decoder.bool()
   }
 }
@@ -198,6 +210,7 @@ extension FinishReport: ByteCodable {
     encoder.put(leftProcesses)
     encoder.put(consumed)
     encoder.put(reachedInputEnd)
+    encoder.put(hadRoot)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -205,6 +218,7 @@ extension FinishReport: ByteCodable {
       waitStatus: try decoder.int32(), segments: try decoder.list(), duration: try decoder.int64(),
       accesses: try decoder.list(), obstacles: try decoder.list(), leftProcesses: try decoder.bool(),
       consumed: try decoder.uint64(), reachedInputEnd: try decoder.bool())
+    hadRoot = try decoder.bool()
   }
 }
 
