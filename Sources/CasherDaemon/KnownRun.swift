@@ -7,6 +7,7 @@ final class KnownRun: Sendable {
   let id: Digest
   /// Nanoseconds since 1970.
   let created: Int64
+  /// Without what is known of the environment, which no answer needs.
   let record: RunRecord
   private let sight: Mutex<Sight>
   private let transcriptBytes = Mutex<[UInt8]?>(nil)
@@ -23,6 +24,9 @@ final class KnownRun: Sendable {
   init(id: Digest, created: Int64, record: RunRecord) {
     self.id = id
     self.created = created
+    var record = record
+    record.environmentNames = []
+    record.environmentDigests = []
     self.record = record
     sight = Mutex(Sight())
   }
