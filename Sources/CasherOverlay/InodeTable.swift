@@ -22,7 +22,11 @@ final class InodeTable: Sendable {
   private let writerCount = Atomic<Int>(0)
   /// Handles that read a placed file through the daemon, each with the blob open, by the file's number.
   private let blobReaders = Mutex<[UInt64: [FileHandle]]>([:])
+  /// Nodes forgotten since memory was last given back.
+  private let forgottenCount = Atomic<Int>(0)
   private static let shardCount = 64
+  /// Nodes that are forgotten before memory is given back; together they take some 5 MB.
+  private static let manyForgotten = 20_000
 
   private final class Shard: @unchecked Sendable {  // `buckets` is only touched under `lock`
     let lock = Lock()
@@ -243,6 +247,14 @@ final class InodeTable: Sendable {
     if let placeOfNode { unpin(placeOfNode.directory) }
     if let left { unpin(left.directory) }
     ended.release()
+    giveBackMemory()
+  }
+
+  /// When half of what there was has been forgotten: so the work is in proportion to what was forgotten, whatever stays.
+  private func giveBackMemory() {
+    let forgotten = forgottenCount.add(1, ordering: .relaxed).newValue
+    guard forgotten >= InodeTable.manyForgotten, forgotten >= liveNodes else { return }
+    if forgottenCount.exchange(0, ordering: .relaxed) >= InodeTable.manyForgotten { ProcessMemory.giveBack() }
   }
 
   private func unlink(_ node: Node, from inode: Inode) -> Unmanaged<Node>? {
