@@ -54,6 +54,7 @@ extension CallOptions {
       restore = ["always": .always, "if-missing": .ifMissing][CallOptions.word(word)] ?? .never
     case ("ttl", .number(let time)): timeToLive = time
     case ("timeout", .number(let time)): timeLimit = time
+    case ("retries", .number(let count)): retries = UInt32(clamping: count)
     case (_, .flag(let isOn)): if let flag = CallOptions.settable[name] { self[keyPath: flag] = isOn }
     default: break
     }

@@ -35,6 +35,8 @@ public struct SettingKey: Sendable {
     case place
     /// `off`, or a level of zstd(1).
     case level
+    /// How many times.
+    case count
 
     /// For people: what the value has to be.
     public var description: String {
@@ -50,6 +52,7 @@ public struct SettingKey: Sendable {
       case .duration: "a duration such as 500ms, 30s, 5m, 2h or 7d"
       case .place: "a path"
       case .level: "off or a level from 1 to 19"
+      case .count: "a number such as 0 or 3"
       }
     }
 
@@ -57,7 +60,7 @@ public struct SettingKey: Sendable {
     public var isList: Bool {
       switch self {
       case .texts, .variables, .paths, .assignments: true
-      case .flag, .text, .choice, .size, .duration, .place, .level: false
+      case .flag, .text, .choice, .size, .duration, .place, .level, .count: false
       }
     }
   }
@@ -134,6 +137,7 @@ public struct SettingKey: Sendable {
     SettingKey("tag", .assignments, .call, "labels for stored results; they do not count"),
     SettingKey("sync", .flag, .call, "acache returns when the result is safely on disk"),
     SettingKey("timeout", .duration, .call, "a command that takes longer is ended, with all that it has started"),
+    SettingKey("retries", .count, .call, "how many times more a command is run while it fails"),
   ]
 }
 

@@ -103,7 +103,7 @@ struct SettingReader {
     case .texts, .variables, .paths, .assignments:
       return texts(node, setting.name, setting.kind).map { .list($0) }
     case .text: return scalar(node, setting)?.text.map { .text($0) }
-    case .flag, .choice, .size, .duration, .place, .level: break
+    case .flag, .choice, .size, .duration, .place, .level, .count: break
     }
     guard let (text, isPlain) = scalar(node, setting), let text else { return nil }
     let value = setting.kind == .flag && !isPlain ? nil : setting.value(ofWord: text, below: directory)
@@ -220,6 +220,7 @@ extension SettingKey {
     case .level:
       if SettingKey.flag(word) == false { return .off }
       return Int64(word).flatMap { (1...19).contains($0) ? .number($0) : nil }
+    case .count: return Int64(word).flatMap { (0...1_000_000).contains($0) ? .number($0) : nil }
     case .text: return .text(text)
     case .texts, .variables, .paths, .assignments: return nil
     }

@@ -293,6 +293,8 @@ struct CallHandler {
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
     reply.isWithinRun = parent != nil
+    // What is compared is one run.
+    if check == nil { reply.retries = request.options.retries }
     var root: FileDescriptor?
     if let rootView {
       do throws(Errno) {

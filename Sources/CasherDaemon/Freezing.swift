@@ -98,16 +98,20 @@ extension Daemon {
   public static func journal(beside socket: FilePath) -> FilePath { MountState.journal(in: socket.parent) }
 
   /// Makes ordinary files of what was placed when the daemon of a directory, which is not mounted now, was killed.
-  /// `givingUp`: what cannot be had is to be forgotten.
+  /// `givingUp`: what cannot be had is to be forgotten. `following` calls what it is given second, which writes the
+  /// files, and may ask what it is given first how many are left, from any thread.
   public static func freezeUnmounted(
-    _ configuration: DaemonConfiguration, givingUp: Bool
+    _ configuration: DaemonConfiguration, givingUp: Bool,
+    following: (@escaping @Sendable () -> (files: Int, bytes: Int64), () -> FreezeReport) -> FreezeReport
   ) throws(DaemonError) -> FreezeReport {
     let state = try MountState(configuration)
     defer { state.close() }
     let overlay = try state.makeOverlay(recorder: RunTable { _ in [] })
     state.recover(overlay)
     if givingUp { try? overlay.forgetLost() }
-    let report = state.freezing(overlay, state.makeDigester(overlay)).run(.recovery)
+    let placements = overlay.placements
+    let freezing = state.freezing(overlay, state.makeDigester(overlay))
+    let report = following({ (placements.count, placements.bytes) }) { freezing.run(.recovery) }
     state.settle(overlay)
     return report
   }

@@ -44,7 +44,7 @@ struct MountState {
         "evicted",
         [
           ("runs", "\(report.runs.count)"), ("freed_bytes", "\(report.freedBytes)"),
-          ("stored_bytes", "\(report.storedBytes)"),
+          ("stored_bytes", "\(report.storedBytes)"), ("kept_bytes", "\(report.keptBytes)"),
         ])
     }
     blobs = PlacedBlobs(store: store, owner: configuration.mountID, log: log)

@@ -267,8 +267,7 @@ final class RunTable: Recorder {
       by: own(actor), .move(name, .node(directory), to: newName, .node(newDirectory)),
       own: {
         $0.willRename(
-          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange,
-          by: actor.thread)
+          name, in: .node(directory), to: newName, in: .node(newDirectory), manner, by: actor.thread)
       })
   }
 

@@ -117,6 +117,8 @@ struct ControlHandler {
       }
     case "freeze", "freeze-giving-up":
       if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
+      // What a run that has just ended left is among the results once it is read.
+      waitForCaptures()
       let report = services.freezing.run(.freeze)
       if request == "freeze-giving-up" { services.overlay.forgetMissing() }
       return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)

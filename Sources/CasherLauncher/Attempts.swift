@@ -2,8 +2,12 @@ import CasherSystem
 
 /// One of the times that a command is run, and what has to be kept for the next.
 final class Attempt {
+  /// Which of them it is, from 1 on.
+  fileprivate(set) var number = 0
+  /// How many may follow the first; a configuration file may allow more than acache was told.
+  var retries: Int
   /// Whether the command is not run again however it ends.
-  fileprivate(set) var isLast = true
+  var isLast: Bool { number > retries }
   /// What the attempts before have taken from a pipe on standard input: this one gets it again.
   var input: [UInt8] = []
   /// The command took more of its input than is kept.
@@ -12,27 +16,27 @@ final class Attempt {
   /// Bytes of standard input that are kept for another attempt.
   private static let inputLimit = 64 << 20
 
+  fileprivate init(retries: Int) { self.retries = retries }
+
   func keep(_ bytes: [UInt8]) {
     if input.count + bytes.count > Attempt.inputLimit { hasLostInput = true }
     if !hasLostInput { input += bytes }
   }
 }
 
-/// A command is run again while it fails, as often as `--retries` allows.
+/// A command is run again while it fails, as often as `--retries` or a configuration file allows.
 struct Attempts {
   let retries: Int
   let isVerbose: Bool
 
   /// `offset`: where a file on standard input stood at first.
   func run(inputOffset offset: Int64?, _ body: (Attempt) -> CallOutcome) -> CallOutcome {
-    let attempt = Attempt()
-    var number = 0
+    let attempt = Attempt(retries: retries)
     while true {
-      attempt.isLast = number >= retries
-      number += 1
+      attempt.number += 1
       attempt.hasLostInput = false
       var outcome = body(attempt)
-      outcome.attempts = number
+      outcome.attempts = attempt.number
       // Who interrupts a command does not want it again.
       if attempt.isLast || !outcome.canBeRetried || CommandSignals.wasInterrupted { return outcome }
       if attempt.hasLostInput {
@@ -42,7 +46,7 @@ struct Attempts {
       if let offset { _ = try? FileDescriptor.standardInput.seek(to: offset) }
       if isVerbose {
         let how = outcome.isTimedOut ? "took too long" : "failed with status \(outcome.status)"
-        Console.say("attempt \(number) of \(retries + 1) \(how); trying again")
+        Console.say("attempt \(attempt.number) of \(attempt.retries + 1) \(how); trying again")
       }
     }
   }

@@ -12,6 +12,7 @@ extension CallRequest {
     options.inputs = invocation.inputs.map { $0.placed(in: location) }
     options.outputRoots = invocation.outputRoots.map { $0.placed(in: location) }
     options.timeLimit = invocation.timeLimit
+    options.retries = UInt32(clamping: invocation.retries)
     if invocation.report != nil { options.explain = true }
     self.init(
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,

@@ -111,6 +111,7 @@ final class Session {
     // The daemon knows what configuration files say besides.
     environment = Launcher.environment(environment, with: reply.environmentOnly, for: invocation)
     timeLimit = timeLimit ?? reply.timeLimit
+    attempt.retries = max(attempt.retries, Int(reply.retries))
     tell("miss: \(reply.reason)")
     if invocation.options.explain { for line in reply.messages { Console.say(line) } }
     var start = commandStart()

@@ -69,7 +69,8 @@ public final class JournalCopy: Sendable {
 
   private func write(_ bytes: [UInt8]) throws(Errno) -> FileDescriptor {
     try path.parent.makeDirectories()
-    return try PlacementJournal.write(bytes, inPlaceOf: path)
+    // Not synced: it is not what a loss of power is survived with.
+    return try PlacementJournal.write(bytes, inPlaceOf: path, synchronizing: false)
   }
 
   private func attempt(_ body: (inout State) throws(Errno) -> Void) {

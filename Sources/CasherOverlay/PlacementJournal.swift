@@ -164,13 +164,15 @@ final class PlacementJournal: Sendable {
   }
 
   /// Puts a file with these bytes in place of another, in one step, and gives it open for reading and writing.
-  static func write(_ bytes: [UInt8], inPlaceOf path: FilePath) throws(Errno) -> FileDescriptor {
+  static func write(
+    _ bytes: [UInt8], inPlaceOf path: FilePath, synchronizing: Bool = true
+  ) throws(Errno) -> FileDescriptor {
     let temporary = FilePath(path.bytes + Array(".new".utf8))
     let file = try FileDescriptor.open(temporary, O_RDWR | O_CREAT | O_TRUNC, mode: 0o600)
     do throws(Errno) {
       try file.writeAll(bytes)
       // Before the old one goes: after a loss of power one of them has to be whole.
-      try file.synchronize(dataOnly: true)
+      if synchronizing { try file.synchronize(dataOnly: true) }
       try FileDescriptor.workingDirectory.rename(temporary, to: .workingDirectory, as: path)
     } catch {
       file.close()

@@ -66,6 +66,7 @@ extension CallOptions: ByteCodable {
     encoder.put(each: ignoredArguments) { $0.put($1) }
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
+    encoder.put(retries)
     encoder.put(given)
   }
 
@@ -101,6 +102,7 @@ extension CallOptions: ByteCodable {
     let isLimited = try decoder.bool()
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
+    retries = try decoder.uint32()
     given = try decoder.paths()
   }
 }
@@ -164,6 +166,7 @@ extension RunReply: ByteCodable {
     encoder.put(environmentOnly ?? [])
     encoder.put(timeLimit != nil)
     encoder.put(timeLimit ?? 0)
+    encoder.put(retries)
     encoder.put(reason)
     encoder.put(hasRoot)
     encoder.put(isWatcher)
@@ -187,6 +190,7 @@ extension RunReply: ByteCodable {
     let isLimited = try decoder.bool()
     let limit = try decoder.int64()
     timeLimit = isLimited ? limit : nil
+    retries = try decoder.uint32()
     reason = try decoder.string()
     hasRoot = try decoder.bool()
     isWatcher = try decoder.bool()

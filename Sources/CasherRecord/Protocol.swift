@@ -102,6 +102,8 @@ public struct CallOptions: Hashable, Sendable {
   public var tags: [[UInt8]] = []
   /// Nanoseconds after which the command is ended.
   public var timeLimit: Int64?
+  /// How many times more the command is run while it fails.
+  public var retries: UInt32 = 0
   /// Names of the options, without dashes, that the command line or the environment has decided: configuration files do
   /// not change them.
   public var given: [FilePath] = []
@@ -208,6 +210,8 @@ public struct RunReply: Hashable, Sendable {
   public var environmentOnly: [FilePath]?
   /// Nanoseconds after which the command is to be ended.
   public var timeLimit: Int64?
+  /// How many times more the command is to be run while it fails.
+  public var retries: UInt32 = 0
   /// Why it is a miss, one sentence without a full stop.
   public var reason = ""
   /// The call was made within another run, whose tracer sees this command too.

@@ -14,6 +14,8 @@ public struct EvictionReport: Hashable, Sendable {
   public var pinnedRuns: Int64 = 0
   /// Blobs that are pinned although no run names them any more.
   public var pinnedBlobs: Int64 = 0
+  /// Bytes of blobs that stay because they are placed, or captured for a run that is about to be stored.
+  public var keptBytes: Int64 = 0
   /// What is asked for has been reached, or there was no limit to reach.
   public var isReached = true
   public var isDryRun: Bool = false
@@ -109,7 +111,7 @@ extension Store {
     }
     let report = try evict(maxBytes: options.limit - options.limit / 20)
     automatic.withLock { $0 = (report, Clock.monotonic()) }
-    if !report.runs.isEmpty { tellObserver(of: report) }
+    if !report.runs.isEmpty || report.storedBytes > options.limit { tellObserver(of: report) }
   }
 
   /// Nanoseconds after which an eviction that could not free enough is tried again.
@@ -222,6 +224,15 @@ private struct Eviction {
         SELECT count(DISTINCT p.blob) FROM blob_pins p
         WHERE NOT EXISTS(SELECT 1 FROM run_blobs n WHERE n.blob = p.blob)
         """
+      ) { $0.integer(0) } ?? 0
+    report.keptBytes =
+      try connection.first(
+        """
+        SELECT CAST(total(stored) AS INTEGER) FROM blobs WHERE id IN (
+          SELECT blob FROM blob_pins UNION
+          SELECT n.blob FROM run_pins p JOIN runs r ON r.id = p.run JOIN run_blobs n ON n.run = r.seq UNION
+          SELECT id FROM blobs WHERE refs = 0 AND reserved >= ?)
+        """, .integer(Clock.now())
       ) { $0.integer(0) } ?? 0
   }
 

@@ -19,10 +19,12 @@ extension Store {
   ) throws(StoreError) {
     try database.readTransaction { connection throws(StoreError) in
       let query = try ListQuery(filter, connection)
+      // Most stores have none, and then no run need be asked for its own.
+      let hasTags = try connection.first("SELECT 1 FROM tags LIMIT 1") { _ in true } ?? false
       try connection.query(built: query.sql, query.values) { columns throws(StoreError) in
         guard let row = RunRow(columns) else { return true }
         var run = row.run
-        run.tags = try tags(of: row.row, connection)
+        if hasTags { run.tags = try tags(of: row.row, connection) }
         if withBodies { run.body = try self.body(of: row.row, connection) }
         return try body(run)
       }

@@ -29,6 +29,29 @@ public enum JSON: Sendable {
   }
 }
 
+/// The text of an array whose elements come one after the other; all of it together is `JSON.array(…).text`.
+public struct JSONList: Sendable {
+  private var taken = ""
+  private var isEmpty = true
+
+  public init() { taken = "[" }
+
+  public mutating func add(_ element: JSON) {
+    var encoder = JSONEncoder()
+    encoder.put(element, depth: 1)
+    taken += (isEmpty ? "\n  " : ",\n  ") + encoder.text
+    isEmpty = false
+  }
+
+  public mutating func end() { taken += isEmpty ? "]\n" : "\n]\n" }
+
+  /// The text since the last time.
+  public mutating func take() -> String {
+    defer { taken = "" }
+    return taken
+  }
+}
+
 /// Writes JSON text.
 private struct JSONEncoder {
   var text = ""
@@ -75,6 +98,12 @@ private struct JSONEncoder {
   /// nothing is lost: Python's `os.fsencode(json.loads(…))` gives the bytes back (PEP 383).
   private mutating func put(string bytes: [UInt8]) {
     text += "\""
+    // Nearly all text is like this.
+    if bytes.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+      text += String(decoding: bytes, as: UTF8.self)
+      text += "\""
+      return
+    }
     var rest = bytes[...]
     while let first = rest.first {
       let length = validLength(rest)

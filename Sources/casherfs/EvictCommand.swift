@@ -71,12 +71,15 @@ private func shortfall(_ report: EvictionReport, _ request: EvictionRequest) -> 
     ?? "more than \(Quantity.size(request.maxBytes ?? 0)) is stored"
   let verb = report.isDryRun ? "would be removed" : "was removed"
   if report.pinnedRuns > 0 || report.pinnedBlobs > 0 {
-    return "\(goal) still: mounts show the results of \(RunText.count(report.pinnedRuns, "run")) and "
-      + "\(RunText.count(report.pinnedBlobs, "content")) besides, which stay until they are ordinary files: "
-      + "unmount, then evict again."
+    return "\(goal) still: \(Quantity.size(report.keptBytes)) (\(RunText.count(report.pinnedRuns, "run")) and "
+      + "\(RunText.count(report.pinnedBlobs, "content")) besides) are placed or being captured and were kept; they stay "
+      + "until they are ordinary files: unmount, then evict again."
   }
   if request.tag != nil || request.command != nil {
     return "\(goal) still, although every run that was chosen \(verb)."
+  }
+  if report.keptBytes > 0 {
+    return "\(goal) still: \(Quantity.size(report.keptBytes)) are placed or being captured and were kept."
   }
   return "\(goal) still, although everything that could go \(verb)."
 }
@@ -86,6 +89,7 @@ private func json(_ report: EvictionReport) -> JSON {
     ("dry_run", .bool(report.isDryRun)), ("freed_bytes", .integer(report.freedBytes)),
     ("runs", .array(report.runs.map { .digest($0) })), ("blobs", .integer(report.blobs)),
     ("stored_bytes", .integer(report.storedBytes)), ("pinned_runs", .integer(report.pinnedRuns)),
-    ("pinned_blobs", .integer(report.pinnedBlobs)), ("reached", .bool(report.isReached)),
+    ("pinned_blobs", .integer(report.pinnedBlobs)), ("kept_bytes", .integer(report.keptBytes)),
+    ("reached", .bool(report.isReached)),
   ])
 }

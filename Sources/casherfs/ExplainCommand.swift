@@ -20,7 +20,10 @@ private func explainCall(_ arguments: Arguments) throws(Failure) -> ExitCode {
     switch error {
     case .usage(let reason): throw Failure(.usage, "\(reason).")
     case .notMounted(let reason): throw Failure(.notMounted, "\(reason).")
-    case .dead(let reason): throw Failure(.dead, "\(reason).")
+    case .dead(let reason):
+      // With a configuration file that cannot be understood the daemon refuses every call.
+      _ = try Configuration.load(for: Configuration.workDirectory())
+      throw Failure(.dead, "\(reason).")
     }
   }
   for line in explanation.lines { Console.print(line) }

@@ -1,6 +1,5 @@
 import CasherDaemon
 import CasherSystem
-import Glibc
 
 extension Command {
   static let freeze = Command(
@@ -38,7 +37,7 @@ private func freezeDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode
 
 private func askToFreeze(_ directory: FilePath, forgets: Bool) throws(Errno) -> DaemonAnswer {
   let socket = try DaemonConnection.socket(servingDirectory: directory)
-  return try FreezeProgress(socket).during { () throws(Errno) in
+  return try FreezeProgress(of: socket).during { () throws(Errno) in
     try DaemonConnection.ask(forgets ? "freeze-giving-up" : "freeze", at: socket)
   }
 }
@@ -51,7 +50,13 @@ func freezeUnmounted(
     directory: directory, storeDirectory: store.directory, storeOptions: store.options)
   guard Daemon.hasJournal(configuration) else { return FreezeOutcome() }
   do throws(DaemonError) {
-    return FreezeOutcome(try Daemon.freezeUnmounted(configuration, givingUp: forgets))
+    let report = try Daemon.freezeUnmounted(configuration, givingUp: forgets) { left, freeze in
+      FreezeProgress {
+        let left = left()
+        return FreezeProgress.Left(files: Int64(left.files), bytes: left.bytes)
+      }.during { freeze() }
+    }
+    return FreezeOutcome(report)
   } catch { throw MountServer.failure(error, directory) }
 }
 
@@ -104,50 +109,5 @@ struct FreezeOutcome {
   /// Names what is not an ordinary file.
   func complain() {
     for failure in failures { Console.complain(failure) }
-  }
-}
-
-/// A line on the terminal that tells how far a freeze has come.
-private struct FreezeProgress {
-  private let socket: FilePath
-  private static let step = 200_000_000
-
-  init(_ socket: FilePath) { self.socket = socket }
-
-  func during(_ body: () throws(Errno) -> DaemonAnswer) throws(Errno) -> DaemonAnswer {
-    guard isatty(2) == 1, let whole = left(), whole.files > 0 else { return try body() }
-    let isDone = Monitor(false)
-    let (begin, socket) = (Clock.monotonic(), self)
-    try? SystemThread.start {
-      while isDone.wait(timeout: Int64(FreezeProgress.step), { $0 ? true : nil }) == nil {
-        guard let now = socket.left() else { continue }
-        socket.show(now, of: whole, Clock.monotonic() - begin)
-      }
-      isDone.update { $0 = false }
-    }
-    defer {
-      isDone.update { $0 = true }
-      try? FileDescriptor.standardError.writeAll(Array("\r\u{1b}[K".utf8))
-    }
-    return try body()
-  }
-
-  /// Files and bytes that are placed now.
-  private func left() -> (files: Int64, bytes: Int64)? {
-    guard let pairs = try? DaemonConnection.ask("status", at: socket).pairs else { return nil }
-    func value(_ name: String) -> Int64? { pairs.first { $0.key == name }.flatMap { Int64($0.value) } }
-    guard let files = value("placed.files"), let bytes = value("placed.bytes") else { return nil }
-    return (files, bytes)
-  }
-
-  private func show(_ now: (files: Int64, bytes: Int64), of whole: (files: Int64, bytes: Int64), _ took: Int64) {
-    let done = max(0, whole.bytes - now.bytes)
-    var line = "\r\u{1b}[K\(max(0, whole.files - now.files)) of \(whole.files) files, "
-    line += "\(Quantity.size(done)) of \(Quantity.size(whole.bytes))"
-    if done > 0 {
-      let rest = Double(took) * Double(now.bytes) / Double(done) / 1e9
-      line += ", \(Int(rest.rounded(.up))) s left"
-    }
-    try? FileDescriptor.standardError.writeAll(Array(line.utf8))
   }
 }

@@ -45,36 +45,46 @@ private func invalidateRuns(_ arguments: Arguments) throws(Failure) -> ExitCode 
 /// The runs that fit, without bodies, and those around them.
 private func chosen(_ filter: RunFilter, _ path: FilePath?, _ store: Store) throws(Failure) -> [StoredRun] {
   var runs: [StoredRun] = []
-  let paths = path.map { RunPaths.absolute($0) } ?? []
-  let names = paths.map(\.lastComponent.bytes)
   try StoreAccess.reading { () throws(StoreError) in
-    try store.visitRuns(matching: filter, withBodies: path != nil) { run in
-      if path != nil {
-        // A record that does not hold the name anywhere need not be decoded. Below a mount the path may be in none.
-        let mayRead =
-          names.contains { run.body.contains(bytes: $0) } || paths.contains { run.mount.isWithin($0) }
-        guard mayRead, let record = try? RunRecord(encoded: run.body),
-          RunPaths.reads(record, run, anyOf: paths)
-        else { return true }
-      }
-      var found = run
-      found.body = []
-      runs.append(found)
-      return true
+    if let path {
+      runs = try readers(of: RunPaths.absolute(path), filter, store)
+    } else {
+      runs = try store.runs(matching: filter)
     }
     try addOuterRuns(&runs, store)
   }
   return runs
 }
 
+/// The runs among those that fit the filter that read one of the paths, or something below it.
+private func readers(of paths: [FilePath], _ filter: RunFilter, _ store: Store) throws(StoreError) -> [StoredRun] {
+  var runs: [StoredRun] = []
+  let names = paths.map(\.lastComponent.bytes)
+  let take = { (run: StoredRun) in
+    guard let record = try? RunRecord(encoded: run.body), RunPaths.reads(record, run, anyOf: paths) else { return }
+    var found = run
+    found.body = []
+    runs.append(found)
+  }
+  // Of a directory that a mount lies in, what is below it need not be named by any record.
+  let holdsMount = try store.mounts().contains { mount in paths.contains { mount.isWithin($0) } }
+  if filter == RunFilter(), !holdsMount {
+    for run in try store.runs(mentioning: names) { take(run) }
+  } else {
+    try store.visitRuns(matching: filter, withBodies: true) { run in
+      if holdsMount || names.contains(where: { run.body.contains(bytes: $0) }) { take(run) }
+      return true
+    }
+  }
+  return runs
+}
+
+/// Adds the runs that any of them was made or replayed in.
 private func addOuterRuns(_ runs: inout [StoredRun], _ store: Store) throws(StoreError) {
   var known = Set(runs.map(\.id))
   var index = 0
   while index < runs.count {
-    if let parent = runs[index].parent, known.insert(parent).inserted, var outer = try store.run(parent) {
-      outer.body = []
-      runs.append(outer)
-    }
+    for outer in try store.runs(around: runs[index].id) where known.insert(outer.id).inserted { runs.append(outer) }
     index += 1
   }
 }

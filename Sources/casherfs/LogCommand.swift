@@ -31,27 +31,47 @@ private func listRuns(_ arguments: Arguments) throws(Failure) -> ExitCode {
   if arguments.has("--follow") { throw Arguments.misused(.log, "--follow says nothing without --daemon") }
   var filter = try RunSelection.filter(arguments)
   filter.limit = try RunSelection.limit(arguments, 50)
-  var runs: [StoredRun] = []
-  if let store = try StoreAccess(arguments).open() {
-    defer { store.close() }
-    runs = try StoreAccess.reading { () throws(StoreError) in try store.runs(matching: filter) }
+  let store = try StoreAccess(arguments).open()
+  defer { store?.close() }
+  let count = try arguments.has("--json") ? printJSON(store, filter) : printTable(store, filter)
+  if count == 0, !arguments.has("--json") { Console.complain("no stored run matches.") }
+  return .success
+}
+
+/// Runs that are printed at once: however many there are, few are in memory.
+private let block = 500
+
+private func printJSON(_ store: Store?, _ filter: RunFilter) throws(Failure) -> Int {
+  var list = JSONList()
+  var count = 0
+  try StoreAccess.reading { () throws(StoreError) in
+    try store?.visitRuns(matching: filter) { run in
+      list.add(.object(RunText.members(run)))
+      count += 1
+      return count % block == 0 ? Console.write(list.take()) : true
+    }
   }
-  if arguments.has("--json") {
-    Console.print(JSON.array(runs.map { .object(RunText.members($0)) }))
-  } else if runs.isEmpty {
-    Console.complain("no stored run matches.")
-  } else {
-    let now = Clock.now()
-    var table = Table("ID", "AGE", "TOOK", "IN", "OUT", "SIZE", "HITS", "EXIT", "COMMAND")
-    for run in runs {
+  list.end()
+  Console.write(list.take())
+  return count
+}
+
+private func printTable(_ store: Store?, _ filter: RunFilter) throws(Failure) -> Int {
+  let now = Clock.now()
+  var table = Table("ID", "AGE", "TOOK", "IN", "OUT", "SIZE", "HITS", "EXIT", "COMMAND")
+  var count = 0
+  try StoreAccess.reading { () throws(StoreError) in
+    try store?.visitRuns(matching: filter) { run in
       table.add(
         [
           RunText.short(run.id), Quantity.age(now &- run.created), Quantity.duration(run.duration),
           "\(run.inputCount)", "\(run.outputCount)", Quantity.size(run.outputBytes), "\(run.hits)",
           "\(run.exitStatus)", FilePath(run.command).description,
         ], styles: [.yellow, nil, nil, nil, nil, nil, nil, run.exitStatus == 0 ? nil : .red])
+      count += 1
+      return count % block == 0 ? Console.write(table.take() + "\n") : true
     }
-    Console.print(table.text)
   }
-  return .success
+  if count % block != 0 { Console.print(table.take()) }
+  return count
 }

@@ -165,5 +165,5 @@ private func spawnServer(_ configuration: MountConfiguration, _ store: StoreAcce
     throw error
   }
   pipe.writing.close()
-  return (try pipe.reading.readAll(limit: 1 << 16), child)
+  return (try pipe.reading.readAll(limit: 1 << 26), child)
 }

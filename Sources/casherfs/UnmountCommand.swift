@@ -33,7 +33,9 @@ private func unmountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCod
     let socket = try DaemonConnection.socket(servingDirectory: directory)
     let watched = try DaemonConnection.watch(socket)
     defer { watched.close() }
-    let answer = try DaemonConnection.ask("unmount", at: socket)
+    let answer = try FreezeProgress(of: socket).during { () throws(Errno) in
+      try DaemonConnection.ask("unmount", at: socket)
+    }
     guard answer.refusal == nil else { throw .notPermitted }
     if answer.lines.first == "frozen" {
       unwritten = FreezeOutcome(answer)

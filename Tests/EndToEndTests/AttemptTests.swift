@@ -42,6 +42,35 @@ struct AttemptTests {
     }
   }
 
+  @Test("A configuration file sets retries and time limits, for some commands or all; acache's own options go before")
+  func configured() throws {
+    try withMount { place throws in
+      try place.write("", to: "../tries")
+      try place.write(
+        """
+        outside: trust
+        commands:
+          - match: "/bin/sh *tries*"
+            retries: 2
+            timeout: 60s
+          - match: "/bin/sh *sleep*"
+            timeout: 200ms
+            retries: 1
+        """, to: "casher.yml")
+      #expect(try place.acache("cat > /dev/null; " + counting(to: 3), input: "text").error == "no\nno\n")
+      #expect(try place.acache("cat > /dev/null; " + counting(to: 3), input: "text").error == "")
+      #expect(try place.counts().hits == 1)
+      try place.write("", to: "../tries")
+      #expect(try place.acache(counting(to: 9), options: ["--retries=0"]).error == "no\n")
+      #expect(place.read("../tries") == "\n")
+      let slow = try place.acache("echo >> ../slow; sleep 100", options: ["-v"])
+      #expect(slow.status == 124 && slow.error.contains("attempt 1 of 2 took too long"), "\(slow)")
+      #expect(place.read("../slow") == "\n\n")
+      try place.write("retries: many\n", to: "casher.yml")
+      #expect(try place.casherfs("config", "check", place.work + "/casher.yml").status == 30)
+    }
+  }
+
   private func outcome(_ outcome: Outcome) -> String { "\(outcome.status) \(outcome.output)" }
 
   @Test("--timeout ends everything that the command has started, however it hid, with 124", arguments: [true, false])

@@ -55,4 +55,43 @@ struct EvictTests {
       #expect(try place.casherfs("evict", "--max-size", "0").error == "")
     }
   }
+
+  @Test("What is placed stays, and how much that is, is said")
+  func kept() throws {
+    try withMount { place throws in
+      let script = "head -c 300000 /dev/urandom > big"
+      #expect(try place.acache(script).status == 0)
+      try place.shell("rm big")
+      #expect(try place.acache(script).status == 0)
+      let outcome = try place.casherfs("evict", "--max-size", "1000", "--json")
+      #expect(outcome.status == 0)
+      #expect(outcome.error.contains("are placed or being captured and were kept"), "\(outcome)")
+      let report = try outcome.json(as: [String: Any].self)
+      #expect(report["reached"] as? Bool == false && report["kept_bytes"] as? Int ?? 0 >= 300_000)
+      #expect(try place.shell("wc -c < big").output == "300000\n")
+      #expect(try place.casherfs("freeze", place.work).status == 0)
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.casherfs("evict", "--max-size", "1000").error == "")
+    }
+  }
+
+  @Test("A cache over its limit that nothing may go from says so in the log")
+  func over() throws {
+    let place = try Place()
+    place.environment["CASHER_MAX_CACHE_BYTES"] = "400000"
+    #expect(try place.casherfs("mount", place.work).status == 0)
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    for name in ["one", "two"] {
+      let script = "head -c 300000 /dev/urandom > \(name)"
+      #expect(try place.acache(script).status == 0)
+      try place.shell("rm \(name)")
+      #expect(try place.acache(script).status == 0)
+    }
+    try place.shell("sha256sum one two > ../sums")
+    // Asking for the statistics has the daemon do what is pending.
+    _ = try place.counts()
+    let log = try place.casherfs("log", "--daemon", place.work, "-n", "0").output
+    #expect(log.contains("event=evicted") && log.contains("kept_bytes="), "\(log)")
+    #expect(try place.shell("sha256sum -c ../sums").status == 0)
+  }
 }

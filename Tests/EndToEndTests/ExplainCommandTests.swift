@@ -35,6 +35,16 @@ struct ExplainCommandTests {
     #expect(outcome.error.split(separator: "\n").count == 1)
   }
 
+  @Test("Where a configuration file cannot be understood explain says what is wrong with it")
+  func misconfigured() throws {
+    try withMount { place throws in
+      try place.write("no_such_setting: 1\n", to: "casher.yml")
+      let outcome = try place.casherfs("explain", "--", "true", in: place.work)
+      #expect(outcome.status == 30)
+      #expect(outcome.error.contains("casher.yml:1:1") && outcome.error.contains("no_such_setting"), "\(outcome)")
+    }
+  }
+
   @Test("config names each setting, its value and where it comes from")
   func configuration() throws {
     let place = try Place()

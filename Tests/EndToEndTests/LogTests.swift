@@ -29,6 +29,9 @@ struct LogTests {
       #expect(try commands(place, "--since", "1h", "-n0") == [three, two, one])
       #expect(try commands(place, "--tag", "who=me", "--status", "failed") == [])
 
+      let all = try place.casherfs("log", "-n", "0").output.split(separator: "\n")
+      #expect(all.count == 4 && all.dropFirst().first?.hasSuffix("exit 3'") == true)
+      #expect(try place.casherfs("log", "--json", "--tag", "no=such").output == "[]\n")
       let lines = try place.casherfs("log", "--tag", "who=me").output.split(separator: "\n")
       #expect(lines.count == 2)
       #expect(lines.first?.hasPrefix("ID  ") == true)
