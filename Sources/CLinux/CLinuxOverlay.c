@@ -22,10 +22,13 @@ static struct timespec time_of(const struct statx_timestamp *time) {
   return (struct timespec){.tv_sec = time->tv_sec, .tv_nsec = time->tv_nsec};
 }
 
-int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth) {
+static int look(
+    int directory, const char *name, unsigned wanted, struct stat *status, int64_t *birth, uint64_t *mount) {
   struct statx x;
   int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
-  if (statx(directory, name, flags, STATX_BASIC_STATS | STATX_BTIME, &x) < 0) return -1;
+  if (statx(directory, name, flags, STATX_BASIC_STATS | STATX_BTIME | wanted, &x) < 0) return -1;
+  // STATX_MNT_ID_UNIQUE; older headers have no name for the field that follows the device numbers.
+  memcpy(mount, (const char *)&x + 0x90, sizeof *mount);
   memset(status, 0, sizeof *status);
   status->st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
   status->st_ino = x.stx_ino;
@@ -41,6 +44,19 @@ int casher_status_with_birth(int directory, const char *name, struct stat *statu
   status->st_mtim = time_of(&x.stx_mtime);
   status->st_ctim = time_of(&x.stx_ctime);
   *birth = x.stx_mask & STATX_BTIME ? x.stx_btime.tv_sec * 1000000000 + x.stx_btime.tv_nsec : 0;
+  return 0;
+}
+
+int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth) {
+  uint64_t mount;
+  return look(directory, name, 0, status, birth, &mount);
+}
+
+int casher_status_with_mount(int directory, const char *name, struct stat *status, int64_t *birth) {
+  enum { UNIQUE_MOUNT_NUMBER = 0x4000 };
+  uint64_t mount = 0;
+  if (look(directory, name, UNIQUE_MOUNT_NUMBER, status, birth, &mount) < 0) return -1;
+  status->st_dev |= mount << 32;
   return 0;
 }
 

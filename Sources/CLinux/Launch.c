@@ -1,5 +1,7 @@
 #define _GNU_SOURCE 1
 #include "Launch.h"
+#include "DetachedMount.h"
+#include "Watch.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -59,8 +61,32 @@ static int enter_view(const struct casher_launch *plan) {
   if (leave_namespace() < 0) return -1;
   // What is mounted outside later is seen here, nothing goes the other way.
   if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) return -1;
+  if (plan->root >= 0) return 0;
   if (mount(plan->view, plan->mount, NULL, MS_BIND, NULL) < 0) return -1;
   // The directory this process stands in is still that of the other view.
+  return chdir(plan->directory);
+}
+
+// A root of this process's own: the detached mount with what stays as it is and the view of the mount attached in it. It
+// has to be attached somewhere first, and what is at hand is the place that the view is for.
+static int enter_root(const struct casher_launch *plan) {
+  size_t count = 0;
+  while (plan->kept[count]) count++;
+  int *kept = calloc(count + 1, sizeof *kept);
+  if (!kept) return -1;
+  for (size_t i = 0; i < count; i++) {
+    kept[i] = casher_clone_tree(AT_FDCWD, plan->kept[i], 1);
+    if (kept[i] < 0 && errno != ENOENT) return -1;
+  }
+  int view = plan->view ? casher_clone_tree(AT_FDCWD, plan->view, 0) : -1;
+  if (plan->view && view < 0) return -1;
+  if (casher_attach_mount(plan->root, AT_FDCWD, plan->mount) < 0) return -1;
+  for (size_t i = 0; i < count; i++) {
+    if (kept[i] >= 0 && casher_attach_mount(kept[i], plan->root, plan->kept[i] + 1) < 0) return -1;
+  }
+  if (view >= 0 && casher_attach_mount(view, plan->root, plan->mount + 1) < 0) return -1;
+  // The old root comes to lie over the new one, from where it is taken away (pivot_root(2)).
+  if (fchdir(plan->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0) return -1;
   return chdir(plan->directory);
 }
 
@@ -293,9 +319,22 @@ __attribute__((constructor(101))) static void start_as_exec_stage(int count, cha
 
 static _Noreturn void carry_out(const struct casher_launch *plan, pid_t parent) {
   casher_signals_restore();
-  if (plan->view && enter_view(plan) < 0) {
+  if ((plan->view || plan->root >= 0) && enter_view(plan) < 0) {
     tell(plan->report, CASHER_LAUNCH_VIEW_FAILED, errno);
     _exit(125);
+  }
+  if (plan->root >= 0 && enter_root(plan) < 0) {
+    tell(plan->report, CASHER_LAUNCH_ROOT_FAILED, errno);
+    _exit(125);
+  }
+  if (plan->root >= 0 && plan->watch) {
+    int listener = casher_watch_install();
+    if (listener < 0) {
+      tell(plan->report, CASHER_LAUNCH_ROOT_FAILED, errno);
+      _exit(125);
+    }
+    // Taken over by the other process before it lets this one go.
+    tell(plan->report, CASHER_LAUNCH_WATCHED, listener);
   }
   // Whoever kills acache outright means the command. After unshare(2), which clears it.
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

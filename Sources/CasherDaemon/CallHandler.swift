@@ -28,7 +28,22 @@ struct Services: Sendable {
   let leases: Leases
   let callConfiguration: CallConfiguration
   let attribution = Attribution()
+  let rootView: RootView
   let events = EventFeed()
+
+  /// As `Overlay.hasUsedViews`, of the mount and of the root.
+  func hasUsedViews(timeoutNanoseconds: Int64) -> Bool {
+    let begin = Clock.monotonic()
+    if overlay.hasUsedViews(timeoutNanoseconds: timeoutNanoseconds) { return true }
+    let rest = max(0, timeoutNanoseconds - (Clock.monotonic() - begin))
+    return rootView.present?.hasUsedViews(timeoutNanoseconds: rest) ?? false
+  }
+
+  /// Waits until the kernel has been told of every change so far.
+  func flushNotifications() {
+    overlay.flushNotifications()
+    rootView.present?.flushNotifications()
+  }
 }
 
 /// How requests are told to be a run's: by its view, or, since a command could not have one, by its processes.
@@ -186,7 +201,7 @@ struct CallHandler {
     }
     let placer = Placer(
       tree: services.tree, store: services.store, digester: services.digester, overlay: services.overlay,
-      blobs: services.blobs, runs: services.runs)
+      blobs: services.blobs, runs: services.runs, rootView: services.rootView)
     do throws(Placer.Failure) {
       try placer.place(record, of: run.id, request.options.restore, for: caller, within: parent)
     } catch {
@@ -196,7 +211,7 @@ struct CallHandler {
         [("run", String(run.id.hexadecimal.prefix(12))), ("path", "\(error.path)"), ("reason", error.cause)])
       return false
     }
-    services.overlay.flushNotifications()
+    services.flushNotifications()
     parent?.expire(at: record.expires)
     parent?.contains(run.id)
     if request.options.restore != .never, !record.outputs.isEmpty { services.made.add(run.id) }
@@ -244,8 +259,12 @@ struct CallHandler {
       guard let inode = overlay.inode(for: key) else { return nil }
       return try? inode.openForReading()
     }
+    let outside = outsideMeans()
+    let outsideLog =
+      outside.overlay == nil ? nil : OutsideLog(ignored: outsideIgnored + services.rootView.keptPaths)
     let run = Run(
       id: id, token: secret, parent: parent, command: request.arguments, user: caller.user, recorder: recorder,
+      outside: outsideLog,
       trace: TraceExchange(connection))
     let spool: FileDescriptor
     do throws(Errno) { spool = try Spool.make(in: services.store.directory) } catch {
@@ -255,11 +274,13 @@ struct CallHandler {
     defer { spool.close() }
     if leads { services.flights.announce(run, leads: weakKey) }
     let view = overlay.makeView(token: secret, attachment: run)
+    let rootView = outside.overlay?.makeView(token: secret, attachment: run)
     services.runs.add(run)
     defer {
       run.trace.close()
       services.runs.remove(run)
       overlay.retire(view)
+      if let rootView { outside.overlay?.retire(rootView) }
     }
     let declared = DeclaredInputs(request.options, tree: services.tree, digester: services.digester)
     if let parent { declared.note(in: parent) }
@@ -267,14 +288,28 @@ struct CallHandler {
     if check == nil { trace.note(weakKey, in: services.store, strictly: request.options.strict) }
     var reply = RunReply(
       view: overlay.viewsDirectory.appending(secret), run: id, outside: request.options.outside,
-      outsideIgnored: [request.mount, services.configuration.directory], messages: messages)
+      outsideIgnored: outsideIgnored, messages: messages)
     reply.reason = check == nil ? trace.reason.sentence : "--check was given"
     reply.environmentOnly = request.options.environmentOnly
     reply.timeLimit = request.options.timeLimit
+    reply.isWithinRun = parent != nil
     // What is compared is one run.
     if check == nil { reply.retries = request.options.retries }
-    reply.isWithinRun = parent != nil
-    guard connection.send(.run(reply), descriptors: [spool]) else { return }
+    var root: FileDescriptor?
+    if let rootView {
+      do throws(Errno) {
+        root = try outside.overlay?.openView(rootView)
+        reply.hasRoot = root != nil
+        reply.isWatcher = run.watcher == nil
+        reply.keptPaths = services.rootView.keptPaths
+      } catch { reply.rootObstacle = "\(error)" }
+    } else if request.options.outside == .view {
+      reply.rootObstacle = outside.obstacle
+    }
+    defer { root?.close() }
+    guard connection.send(.run(reply), descriptors: [spool] + (root.map { [$0] } ?? [])) else { return }
+    root?.close()
+    root = nil
     note(.run, id, reason: trace.reason.rawValue)
     services.log.write(
       "miss",
@@ -295,7 +330,7 @@ struct CallHandler {
     }
     if let check {
       let (lines, status) = finish.compare(report, with: check)
-      overlay.flushNotifications()
+      services.flushNotifications()
       connection.send(.answer(lines: lines, status: status))
       return
     }
@@ -311,7 +346,7 @@ struct CallHandler {
     if mayLeave(run, pending) {
       // What the command left is known by its times; reading it goes on behind acache.
       overlay.retire(view)
-      overlay.flushNotifications()
+      services.flushNotifications()
       connection.send(.recorded(uncacheable: nil, lines: []))
       settle(run, finish.complete(pending), &ending, leads: leads)
       return
@@ -321,6 +356,17 @@ struct CallHandler {
     var reason: Uncacheable?
     if case .failure(let why) = outcome { reason = why }
     connection.send(.recorded(uncacheable: reason, lines: []))
+  }
+
+  /// What is not told of what a run does outside: the mount, which its own view tells of.
+  private var outsideIgnored: [FilePath] { [request.mount, services.configuration.directory] }
+
+  /// The filesystem of which the run gets a view as its root, or why it gets none.
+  private func outsideMeans() -> (overlay: Overlay?, obstacle: String) {
+    guard request.options.outside == .view || request.options.outside == .automatic else { return (nil, "") }
+    if request.isTraced, parent != nil { return (nil, "the call around it is traced") }
+    if let obstacle = services.rootView.obstacle(for: caller, within: parent) { return (nil, obstacle) }
+    return (services.rootView.present, "")
   }
 
   /// Whether acache may go before the result is stored. Not when it is to say what came of it; not when a run around this
@@ -348,7 +394,7 @@ struct CallHandler {
       services.store.count(.uncacheable(code: why.code), command: command)
       if case .storeFailed = why { services.store.count(.error) }
     }
-    services.overlay.flushNotifications()
+    services.flushNotifications()
     // Before the answer: whoever acts on it must find the run's changes to be no longer another hand's.
     services.runs.remove(run)
     note(
@@ -382,7 +428,9 @@ struct CallHandler {
     while let (message, descriptors) = connection.receive() {
       for descriptor in descriptors { descriptor.close() }
       switch message {
-      case .started(let started): process = started
+      case .started(let started):
+        process = started
+        run.process = started
       case .withoutView(let reason):
         goWithoutView(run, reason)
         connection.send(.proceed)

@@ -132,7 +132,8 @@ public enum Daemon {
       pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration,
       salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
-      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree))
+      callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree),
+      rootView: RootView(configuration, runs: runs) { overlay.usesPassthrough })
     do throws(Errno) {
       try socket.open { listener throws(Errno) in
         let server = Server(services: services, listener: listener)
@@ -140,7 +141,8 @@ public enum Daemon {
       }
       try state.blobs.startTidying(overlay)
       let watch = try MountTableWatch()
-      let watcher = MountWatcher(overlay: overlay, directory: configuration.directory)
+      let watcher = MountWatcher(
+        overlay: overlay, rootView: services.rootView, directory: configuration.directory)
       try SystemThread.start { watcher.run(watch) }
       try SystemThread.start {
         Signals.wait(for: [SIGTERM, SIGINT, SIGHUP])
@@ -159,6 +161,7 @@ public enum Daemon {
     ready(recovery)
     overlay.serve()
     for run in runs.inFlight { run.captures?.waitUntilOver() }
+    services.rootView.stop()
     log.write("unmounted")
     socket.remove()
     state.blobs.close()

@@ -174,7 +174,7 @@ extension Daemon {
       let listener = try MessageSocket.listen(at: socket)
       try FileDescriptor.workingDirectory.setPermissions(of: socket, 0o600)
       let server = FrozenServer(overlay: overlay, listener: listener, freeze: freeze, store: store.directory)
-      let watcher = MountWatcher(overlay: overlay, directory: overlay.directory)
+      let watcher = MountWatcher(overlay: overlay, rootView: nil, directory: overlay.directory)
       let watch = try MountTableWatch()
       try SystemThread.start { server.serve() }
       try SystemThread.start { watcher.run(watch) }

@@ -49,7 +49,7 @@ extension ControlHandler {
   /// Takes a mount that nobody needs any more away; whoever stands in it keeps what he has. False when that is not
   /// possible without losing sight of files: the mount stays.
   func endMount() -> Bool {
-    _ = services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000)
+    _ = services.hasUsedViews(timeoutNanoseconds: 1_000_000_000)
     guard services.freezing.run(nil).failures.isEmpty else { return false }
     for _ in 0..<25 {
       if services.overlay.unmount() {

@@ -7,6 +7,8 @@ import CasherSystem
 /// `unshare -m`, container or run of another mount has one where mounts are private.
 struct MountWatcher: Sendable {
   let overlay: Overlay
+  /// Nil where nothing runs.
+  let rootView: RootView?
   let directory: FilePath
 
   /// How long views that are being left may take, nanoseconds.
@@ -19,6 +21,7 @@ struct MountWatcher: Sendable {
       if entry?.type == MountEntry.casherType { continue }
       // Whoever is still in a view keeps what is in it.
       while overlay.hasUsedViews(timeoutNanoseconds: MountWatcher.patience) {}
+      while rootView?.present?.hasUsedViews(timeoutNanoseconds: MountWatcher.patience) == true {}
       overlay.stop()
       return
     }

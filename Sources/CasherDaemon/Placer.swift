@@ -16,6 +16,7 @@ struct Placer {
   let overlay: Overlay
   let blobs: PlacedBlobs
   let runs: RunTable
+  let rootView: RootView
 
   /// What could not be put in place; the command has to run.
   struct Failure: Error {
@@ -128,7 +129,10 @@ struct Placer {
   }
 
   private func settle(_ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ parent: Run?) {
-    guard !output.path.isAbsolute else { return }
+    guard !output.path.isAbsolute else {
+      rootView.present?.invalidate(FilePath(output.path.bytes.dropFirst()))
+      return
+    }
     let status = (try? tree.lowerStatus(of: name, in: directory.descriptor)) ?? nil
     if let parent {
       let reference = DirectoryReference.located(directory.key, directory.path)

@@ -163,6 +163,16 @@ struct RunFinish {
 
   /// A nested call under an outer tracer has its accesses from there.
   private func outsideAccesses(_ report: FinishReport) throws(Uncacheable) -> [OutsideAccess] {
+    if report.hadRoot {
+      if let watcher = run.watcher {
+        // Of all that this call's acache has started, orphans too.
+        guard let answer = watcher.trace.accesses(of: caller.process) else {
+          throw .nested("the outer call is gone")
+        }
+        for obstacle in answer.1 where !isLifted(obstacle) { throw obstacle }
+      }
+      return run.outsideAccesses ?? []
+    }
     guard request.isTraced, let parent = run.parent, request.options.outside != .trust else { return report.accesses }
     guard let process else { throw .nested("the command's process is not known") }
     // The outermost run is the one whose acache started the tracer.

@@ -206,7 +206,7 @@ extension RunRecorder {
 
   func willRename(
     _ name: FilePath, in directory: DirectoryReference, to newName: FilePath, in newDirectory: DirectoryReference,
-    exchange: Bool, by thread: Int32
+    _ manner: RenameManner, by thread: Int32
   ) {
     let source = touch(directory, name)
     let target = touch(newDirectory, newName)
@@ -215,7 +215,9 @@ extension RunRecorder {
     settleOthers(target.key, than: thread)
     takeWhole(source, directory.path.appending(name))
     removing[target.key] = nil
-    if exchange {
+    // Whether there is such a name decides whether it is renamed at all.
+    if manner == .new { observe(target, .probed) }
+    if manner == .exchange {
       takeWhole(target, newDirectory.path.appending(newName))
     } else {
       observe(target, .replaceable)

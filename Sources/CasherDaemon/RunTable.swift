@@ -16,11 +16,15 @@ final class Run: Sendable {
   /// The acache whose descendants are the run's processes, when the run has no view of its own; 0 when it has.
   private let root = Atomic<Int32>(0)
   private let end = Atomic<Int64>(.max)
+  /// What it does outside the mount, where its view of the whole root tells; nil where nobody or a tracer does.
+  private let outside: Mutex<OutsideLog?>
+  private let mainProcess = Atomic<Int32>(0)
 
   init(
     id: Digest, token: FilePath, parent: Run?, command: [[UInt8]], user: UInt32, recorder: sending RunRecorder,
-    trace: TraceExchange
+    outside: sending OutsideLog?, trace: TraceExchange
   ) {
+    self.outside = Mutex(outside)
     self.id = id
     self.token = token
     self.parent = parent
@@ -69,6 +73,22 @@ final class Run: Sendable {
 
   /// The files that are still being read, when the run has ended.
   var captures: CaptureQueue? { recorder.withLock { $0.captures } }
+
+  /// The command's first process; 0 until acache has told it.
+  var process: Int32 {
+    get { mainProcess.load(ordering: .relaxed) }
+    set { mainProcess.store(newValue, ordering: .relaxed) }
+  }
+
+  /// For what the run itself does in its view of the root.
+  func recordOutside(_ body: (OutsideLog) -> Void) { outside.withLock { if let log = $0 { body(log) } } }
+
+  /// The outermost run around this one that has a view of the root: its acache is told of the calls that no filesystem
+  /// sees.
+  var watcher: Run? { parent?.lineage.last { $0.outside.withLock { $0 != nil } } }
+
+  /// What it has done outside the mount; nil where its view does not tell.
+  var outsideAccesses: [OutsideAccess]? { outside.withLock { $0?.accesses() } }
 
   /// For the run's own requests; a run that has ended records nothing more.
   func record(_ body: (RunRecorder) -> Void) {
@@ -183,8 +203,11 @@ final class RunTable: Recorder {
 
   var isIdle: Bool { count.load(ordering: .relaxed) == 0 }
 
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) {
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime {
     observe(actor) { $0.lookedUp(name, in: .node(directory), status: status, by: actor.thread) }
+    return .use
   }
 
   func didList(_ directory: Node, by actor: Actor) { observe(actor) { $0.listed(.node(directory), by: actor.thread) } }
@@ -237,21 +260,23 @@ final class RunTable: Recorder {
   }
 
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     change(
       by: own(actor), .move(name, .node(directory), to: newName, .node(newDirectory)),
       own: {
         $0.willRename(
-          name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange, by: actor.thread)
+          name, in: .node(directory), to: newName, in: .node(newDirectory), manner, by: actor.thread)
       })
   }
 
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     observe(actor) {
-      $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: exchange)
+      $0.didRename(name, in: .node(directory), to: newName, in: .node(newDirectory), exchange: manner == .exchange)
     }
   }
 

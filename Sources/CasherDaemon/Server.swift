@@ -125,7 +125,7 @@ struct ControlHandler {
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
-      if !services.overlay.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
+      if !services.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
         // While it is mounted nothing is missing at any moment.
         let report = services.freezing.run(nil)
         if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
@@ -165,11 +165,16 @@ struct ControlHandler {
       "process=\(getpid())",
       "passthrough=\(overlay.usesPassthrough)",
       "attribution=\(services.attribution.description)",
+      "outside=\(services.rootView.description)",
       "runs=\(running.count)",
       "capturing=\(ended.count)",
       "sql_statements=\(Store.statementsRun)",
     ]
     for (name, value) in overlay.counters { lines.append("\(name)=\(value)") }
+    for (name, value) in services.rootView.present?.counters ?? []
+    where !name.hasPrefix("placed") && name != "writers" {
+      lines.append("outside.\(name)=\(value)")
+    }
     for run in running { lines.append("running=\(CommandText.make(run.command))") }
     return lines
   }

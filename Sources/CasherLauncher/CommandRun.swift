@@ -22,12 +22,14 @@ final class CommandRun {
   private let files: [DirectOutput]
   private let input: StandardInputRelay?
   private let trace: TraceRelay?
+  private let calls: WatchedCalls?
   private let daemon: DaemonConnection?
 
   /// `changes` is `CommandSignals.childChanges()`.
   init(
     process: Int32, changes: FileDescriptor, outputs: [StreamRelay], turns: OutputTurns?, files: [DirectOutput],
-    input: StandardInputRelay?, trace: TraceRelay?, daemon: DaemonConnection?, spool: TranscriptSpool
+    input: StandardInputRelay?, trace: TraceRelay?, calls: WatchedCalls?, daemon: DaemonConnection?,
+    spool: TranscriptSpool
   ) {
     self.process = process
     self.changes = changes
@@ -36,6 +38,7 @@ final class CommandRun {
     self.files = files
     self.input = input
     self.trace = trace
+    self.calls = calls
     self.daemon = daemon
     self.spool = spool
   }
@@ -151,7 +154,8 @@ final class CommandRun {
         descriptor.close()
         return true
       }
-      guard outputs.contains(where: \.isOpen) || trace?.isOpen == true, (try? proceed()) != nil else { endProcess(0) }
+      let isWanted = outputs.contains(where: \.isOpen) || trace?.isOpen == true || calls?.isOpen == true
+      guard isWanted, (try? proceed()) != nil else { endProcess(0) }
     }
   }
 
@@ -173,6 +177,7 @@ final class CommandRun {
     }
     for output in outputs { watch(output.waitsFor) { _ in output.proceed(&self.spool) } }
     watch(trace?.waitsFor) { _ in self.trace?.proceed() }
+    watch(calls?.waitsFor) { self.calls?.proceed($0) }
     watch(input?.waitsFor) { self.input?.proceed($0) }
     if changes.isOpen { watch(.reading(changes)) { _ in self.noteChildren() } }
     watch(daemon?.descriptor.map { .reading($0) }) { _ in self.listen() }
@@ -229,6 +234,9 @@ final class CommandRun {
   private func want(_ process: Int32) {
     if let trace {
       trace.want(process)
+    } else if let calls {
+      // A call is told before it is carried out, so nothing of it is still on its way.
+      daemon?.send(.traced(process: process, accesses: [], obstacles: calls.obstacles(of: process)))
     } else {
       daemon?.send(
         .traced(process: process, accesses: [], obstacles: [.nested("the outer command is not traced")]))

@@ -11,6 +11,10 @@ struct CommandStart {
   let directory: FilePath
   /// What is bound over what; nil: the command runs in the view that this process is in.
   var view: (source: FilePath, mount: FilePath)?
+  /// The command's root. Then nothing is traced, unless it cannot be had.
+  var root: CommandLaunch.Root?
+  /// Unix sockets that the command may connect to without becoming uncacheable: the daemon's own.
+  var trustedSockets: [FilePath] = []
   /// Nil: no trace is wanted.
   var tracing: TraceParser.Configuration?
   /// A pipe or socket on standard input.
@@ -24,11 +28,13 @@ struct CommandStart {
   struct Started {
     var run: CommandRun
     var trace: TraceRelay?
+    var calls: WatchedCalls?
     var input: StandardInputRelay?
     /// What cannot be observed of it.
     var obstacles: [Uncacheable]
     /// Error numbers of the places where the command was looked for.
     var candidates: [Int32]
+    var hasRoot: Bool
   }
 
   enum Outcome {
@@ -49,7 +55,38 @@ struct CommandStart {
 
     var obstacles = made.obstacles
     var view = view
+    var root = root
     var tracer: StraceCommand?
+    if root == nil { tracer = findTracer(&obstacles) }
+    while true {
+      let attempt = try self.attempt(made.standard, view: view, root: root, tracer: tracer)
+      switch attempt.outcome {
+      case .running:
+        let run = CommandRun(
+          process: attempt.process ?? 0, changes: changes, outputs: made.outputs, turns: made.turns, files: made.files,
+          input: made.input,
+          trace: attempt.trace, calls: attempt.calls, daemon: daemon, spool: TranscriptSpool(spool))
+        return .started(
+          Started(
+            run: run, trace: attempt.trace, calls: attempt.calls, input: made.input, obstacles: obstacles,
+            candidates: attempt.candidates,
+            hasRoot: root != nil))
+      case .notFound(let error):
+        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
+      case .notExecutable(let error):
+        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notExecutable)
+      case .noView, .noRoot, .noTracer:
+        attempt.trace?.close()
+        attempt.calls?.close()
+        let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
+        if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
+      }
+      obstacles += goWithout(attempt.outcome, &view, &root, &tracer)
+    }
+  }
+
+  /// The tracer, when one is wanted and can be had; else what cannot be observed without it.
+  private func findTracer(_ obstacles: inout [Uncacheable]) -> StraceCommand? {
     if tracing != nil {
       if let program = CommandSearch.program(arguments.first ?? [], environment: environment),
         StraceCommand.wouldTakePrivileges(from: program)
@@ -57,55 +94,45 @@ struct CommandStart {
         obstacles.append(.outsideUnobserved("\(program) runs with other privileges, which it would lose under strace"))
       } else if let reason = StraceCommand.obstacle() {
         obstacles.append(.tracerUnavailable(reason))
-      } else if let found = findTracer() {
-        tracer = found
+      } else if let found = installedTracer() {
+        return found
       } else {
         obstacles.append(.tracerUnavailable("there is no strace"))
       }
     }
-    while true {
-      let attempt = try self.attempt(made.standard, view: view, tracer: tracer)
-      switch attempt.outcome {
-      case .running:
-        let run = CommandRun(
-          process: attempt.process ?? 0, changes: changes, outputs: made.outputs, turns: made.turns, files: made.files,
-          input: made.input,
-          trace: attempt.trace, daemon: daemon, spool: TranscriptSpool(spool))
-        return .started(
-          Started(
-            run: run, trace: attempt.trace, input: made.input, obstacles: obstacles, candidates: attempt.candidates))
-      case .notFound(let error):
-        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
-      case .notExecutable(let error):
-        return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notExecutable)
-      case .noView, .noTracer:
-        attempt.trace?.close()
-        let status = attempt.process.flatMap { CommandSignals.waitForEnd(of: $0) }
-        if let status, CommandSignals.isSignal(status) { return .ended(waitStatus: status) }
-      }
-      obstacles += goWithout(attempt.outcome, &view, &tracer)
-    }
+    return nil
   }
 
   /// Gives up what was not to be had. Returns what cannot be observed without it.
   private func goWithout(
     _ outcome: CommandLaunch.Outcome, _ view: inout (source: FilePath, mount: FilePath)?,
-    _ tracer: inout StraceCommand?
+    _ root: inout CommandLaunch.Root?, _ tracer: inout StraceCommand?
   ) -> [Uncacheable] {
     // While there is no command, a signal is this process's own, which may have long to wait for the daemon.
     CommandSignals.restore()
     CommandSignals.repeatInterruption()
     defer { CommandSignals.hold() }
     switch outcome {
+    case .noRoot: return goWithoutRoot(&root, &tracer)
     case .noView(let error):
       view = nil
+      let obstacles = root == nil ? [] : goWithoutRoot(&root, &tracer)
       let isAgreed = daemon?.agreeToGoWithoutView("\(error)") == true
-      return isAgreed ? [] : [.storeFailed("no view of its own for the command (\(error))")]
+      return obstacles + (isAgreed ? [] : [.storeFailed("no view of its own for the command (\(error))")])
     case .noTracer(let error):
       tracer = nil
       return [.tracerUnavailable(error.map { "strace cannot be started (\($0))" } ?? "strace ended at once")]
     case .running, .notFound, .notExecutable: return []
     }
+  }
+
+  private func goWithoutRoot(
+    _ root: inout CommandLaunch.Root?, _ tracer: inout StraceCommand?
+  ) -> [Uncacheable] {
+    root = nil
+    var obstacles: [Uncacheable] = []
+    tracer = findTracer(&obstacles)
+    return obstacles
   }
 
   /// What a shell says of a command that cannot be run.
@@ -123,14 +150,17 @@ struct CommandStart {
     var outcome: CommandLaunch.Outcome
     var candidates: [Int32]
     var trace: TraceRelay?
+    var calls: WatchedCalls?
   }
 
   private func attempt(
-    _ streams: [FileDescriptor?], view: (source: FilePath, mount: FilePath)?, tracer: StraceCommand?
+    _ streams: [FileDescriptor?], view: (source: FilePath, mount: FilePath)?, root: CommandLaunch.Root?,
+    tracer: StraceCommand?
   ) throws(Errno) -> Attempt {
     var launch = CommandLaunch(
       arguments: arguments, environment: environment, directory: directory, streams: streams)
     launch.view = view
+    launch.root = root
     var trace: TraceRelay?
     var ends: [FileDescriptor] = []
     defer { for end in ends { end.close() } }
@@ -144,11 +174,13 @@ struct CommandStart {
     ends = []
     CommandSignals.forward(to: process.id)
     daemon?.send(.started(process: process.id))
-    let (outcome, candidates) = process.letGo()
-    return Attempt(process: process.id, outcome: outcome, candidates: candidates, trace: trace)
+    let result = process.letGo()
+    return Attempt(
+      process: process.id, outcome: result.outcome, candidates: result.candidates, trace: trace,
+      calls: result.watch.map { WatchedCalls($0, trusting: trustedSockets) })
   }
 
-  private func findTracer() -> StraceCommand? {
+  private func installedTracer() -> StraceCommand? {
     let path = environment.first { $0.starts(with: Array("PATH=".utf8)) }.map { FilePath($0.dropFirst(5)) }
     return StraceCommand.find(path: "/usr/bin:/bin") ?? path.flatMap { StraceCommand.find(path: $0) }
   }

@@ -42,7 +42,7 @@ final class Session {
       case .hit(let reply):
         return replay(reply, descriptors.first)
       case .run(let reply):
-        return run(reply, spool: descriptors.first)
+        return run(reply, spool: descriptors.first, root: reply.hasRoot ? descriptors.dropFirst().first : nil)
       case .plain(let reason):
         return runPlainly(reason)
       case .answer(let lines, let status):
@@ -103,8 +103,11 @@ final class Session {
 
   // MARK: a miss
 
-  private func run(_ reply: RunReply, spool: FileDescriptor?) -> CallOutcome {
-    defer { spool?.close() }
+  private func run(_ reply: RunReply, spool: FileDescriptor?, root: FileDescriptor?) -> CallOutcome {
+    defer {
+      spool?.close()
+      root?.close()
+    }
     // The daemon knows what configuration files say besides.
     environment = Launcher.environment(environment, with: reply.environmentOnly, for: invocation)
     timeLimit = timeLimit ?? reply.timeLimit
@@ -117,7 +120,11 @@ final class Session {
     if !reply.view.isEmpty { start.view = (location.mount.appending(reply.view), location.mount) }
     // The accesses of a traced nested call are in the outer call's trace.
     let isFollowed = isTraced && reply.isWithinRun
-    if reply.outside != .trust && !isFollowed {
+    if let root {
+      start.root = CommandLaunch.Root(mount: root, kept: reply.keptPaths, isWatched: reply.isWatcher)
+    }
+    start.trustedSockets = [location.answer.socket]
+    if reply.outside != .trust, !isFollowed, reply.rootObstacle.isEmpty {
       start.tracing = TraceParser.Configuration(
         directory: location.directory, mount: location.mount,
         ignored: reply.outsideIgnored + OutsidePaths.neverCounting, trustedSockets: [location.answer.socket])
@@ -135,7 +142,10 @@ final class Session {
       return report(
         emptyReport(status << 8, obstacles: [.failed(UInt8(truncatingIfNeeded: status))]), reply)
     case .started(let started):
-      let finished = follow(started, began: began, trusts: reply.outside == .trust)
+      var finished = follow(started, began: began, trusts: reply.outside == .trust || started.hasRoot)
+      if !reply.rootObstacle.isEmpty {
+        finished.obstacles.append(.tracerUnavailable("there is no view of the root, as \(reply.rootObstacle)"))
+      }
       var outcome = report(finished, reply)
       if started.run.isTimedOut {
         outcome.isTimedOut = true
@@ -198,7 +208,7 @@ final class Session {
     started.input?.close()
     batch.flush(isEnd: started.input?.reachedEnd ?? false)
 
-    obstacles += started.trace?.obstacles ?? []
+    obstacles += started.trace?.obstacles ?? started.calls?.obstacles() ?? []
     if !attempt.isLast { attempt.keep(started.input?.unread ?? []) }
     if run.isTimedOut, let limit = timeLimit {
       obstacles.append(.timedOut(limit))
@@ -224,10 +234,12 @@ final class Session {
       let end = (try? FileDescriptor.standardInput.seek(to: 0, from: FileDescriptor.fromCurrent)) ?? -1
       if end >= offset { consumed = UInt64(end &- offset) } else { obstacles.append(.standardInput) }
     }
-    return FinishReport(
+    var report = FinishReport(
       waitStatus: run.status ?? 0, segments: run.spool.segments, duration: duration, accesses: accesses,
       obstacles: obstacles, leftProcesses: run.leftProcesses, consumed: consumed,
       reachedInputEnd: started.input?.reachedEnd ?? false)
+    report.hadRoot = started.hasRoot
+    return report
   }
 
   private func merge(_ accesses: [OutsideAccess], _ more: [OutsideAccess]) -> [OutsideAccess] {

@@ -249,20 +249,20 @@ enum Bridge {
     operations.getlk = { raw, id, info, lock in
       guard let info, let lock else { return }
       Request.serve(raw, .getlk, id) { request, node throws(Errno) in
-        request.testLock(lock.pointee, owner: info.pointee.lock_owner, of: node)
+        try request.testLock(lock.pointee, owner: info.pointee.lock_owner, of: node)
       }
     }
     operations.setlk = { raw, id, info, lock, waits in
       guard let info, let lock else { return }
       Request.serve(raw, .setlk, id) { request, node throws(Errno) in
-        request.setLock(
+        try request.setLock(
           lock.pointee, owner: info.pointee.lock_owner, on: try FileHandle.required(info), waits: waits != 0)
       }
     }
     operations.flock = { raw, id, info, operation in
       guard let info else { return }
       Request.serve(raw, .flock, id) { request, node throws(Errno) in
-        request.setFlock(operation, owner: info.pointee.lock_owner, on: try FileHandle.required(info))
+        try request.setFlock(operation, owner: info.pointee.lock_owner, on: try FileHandle.required(info))
       }
     }
   }

@@ -112,6 +112,14 @@ final class DescriptorPool: Sendable {
     }
   }
 
+  /// The inode's descriptor, kept open for the rest of the inode's life.
+  func descriptorForEver(of inode: Inode) throws(Errno) -> FileDescriptor {
+    let descriptor = try acquire(inode)
+    keepForever(inode)
+    release(inode)
+    return descriptor
+  }
+
   /// The id under which the kernel reads and writes the inode by itself; nil when it refuses. The caller has acquired
   /// the inode, and the answer stays the same until everyone has released it.
   func backing(of inode: Inode, register: (Int32) -> Int32) -> Int32? {

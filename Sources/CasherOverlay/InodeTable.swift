@@ -12,6 +12,8 @@ final class InodeTable: Sendable {
   let pool: DescriptorPool
   /// Where the content of placed files is.
   let blobs: (any BlobSource)?
+  /// How inodes of lower are told apart.
+  let identities: Identities
   /// Grows after each rename, before the places are changed: a lookup that began before has to be made again.
   let renames = Atomic<UInt64>(0)
   private let shards: [Shard]
@@ -27,7 +29,10 @@ final class InodeTable: Sendable {
     var buckets = Buckets()
   }
 
-  init(root: FileDescriptor, pool: DescriptorPool, blobs: (any BlobSource)? = nil) {
+  init(
+    root: FileDescriptor, pool: DescriptorPool, blobs: (any BlobSource)? = nil, identities: Identities = Identities()
+  ) {
+    self.identities = identities
     self.root = root
     self.pool = pool
     self.blobs = blobs
@@ -471,7 +476,7 @@ final class InodeTable: Sendable {
         let opened = try place.directory.withDescriptor { directory throws(Errno) in
           try directory.open(place.name, OpenFlags.path | OpenFlags.noFollow)
         }
-        if let found = try? opened.statusAndBirth(of: ""), found.status.key == lower,
+        if let found = try? identities.look("", in: opened), found.status.key == identities.real(lower),
           Inode.birthBits(found.birth) == birth
         {
           return opened

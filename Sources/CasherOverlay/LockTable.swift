@@ -247,6 +247,7 @@ struct LockReply: @unchecked Sendable {  // libfuse lets any thread answer
       { request, data in
         guard let request, let overlay = Overlay.serving(request) else { return }
         overlay.locks.interrupt(UInt(bitPattern: data))
+        overlay.lowerLocks?.interrupt(UInt(bitPattern: data))
       }, UnsafeMutableRawPointer(bitPattern: number))
   }
 }

@@ -19,6 +19,8 @@ public final class Overlay: Sendable {
   let mainRoot: Node
   let notifier = Notifier()
   let locks = LockTable()
+  /// In place of `locks`, where files are locked by who is in no view too.
+  let lowerLocks: LowerLocks?
   let requests = Counters()
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
@@ -29,6 +31,8 @@ public final class Overlay: Sendable {
   private let life = Monitor(Life())
   private let connection: Connection
   private let deviceNumber = Atomic<UInt64>(0)
+  /// What keeps a detached mount.
+  private let detachedRoot = Mutex<FileDescriptor?>(nil)
 
   private struct Life {
     var isMounted = false
@@ -59,12 +63,13 @@ public final class Overlay: Sendable {
       try FileDescriptor.open(configuration.directory, O_RDONLY | O_DIRECTORY).close()
       let lower = try FileDescriptor.workingDirectory.readLink(root.procPath)
       directory = configuration.mountPoint ?? lower
-      status = try root.statusAndBirth(of: "")
+      status = configuration.isDetached ? try root.statusAndMount(of: "") : try root.statusAndBirth(of: "")
     } catch {
       root.close()
       throw OverlayError(opening: configuration.directory, error)
     }
-    if MountTable.entry(at: directory)?.type == Overlay.mountType {
+    let present = MountTable.entry(at: directory)?.type
+    if present == (configuration.isDetached ? Overlay.viewType : Overlay.mountType) {
       root.close()
       throw OverlayError(.alreadyMounted, directory)
     }
@@ -82,6 +87,7 @@ public final class Overlay: Sendable {
     rootDescriptor = root
     self.journalled = journalled
     switchesUsers = geteuid() == 0
+    lowerLocks = configuration.isDetached ? LowerLocks() : nil
     viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
     let limit = ProcessLimits.raiseDescriptorLimit()
     let connection = Connection()
@@ -89,7 +95,10 @@ public final class Overlay: Sendable {
     // The rest is for open directories, open files, sockets and the store.
     let capacity = configuration.descriptorLimit ?? min(limit / 2, 262_144)
     let pool = DescriptorPool(capacity: capacity) { connection.current?.closeBacking($0) }
-    table = InodeTable(root: root, pool: pool, blobs: configuration.blobs)
+    let home = status.status.key.device & 0xffff_ffff
+    table = InodeTable(
+      root: root, pool: pool, blobs: configuration.blobs,
+      identities: configuration.isDetached ? Identities(home: home) : Identities())
     placements = Placements(blobs: configuration.blobs, journal: journal)
     rootInode = Inode(
       key: status.status.key, birth: Inode.birthBits(status.birth), type: .directory, role: .root, table: table)
@@ -106,6 +115,8 @@ public final class Overlay: Sendable {
   }
 
   static let mountType: FilePath = "fuse.casherfs"
+  /// The type of a detached mount, in the mount tables of those who are in one of its views.
+  static let viewType: FilePath = "fuse.casherfs-view"
 
   // MARK: the mount
 
@@ -121,10 +132,9 @@ public final class Overlay: Sendable {
         stackDepth: isStacked ? 2 : 1)
     else { throw OverlayError(.failed, directory) }
     LibraryLog.begin()
-    guard session.mount(at: directory) else {
-      let cause = LibraryLog.cause()
+    do throws(OverlayError) { try attach(session) } catch {
       session.destroy()
-      throw OverlayError(mounting: directory, cause)
+      throw error
     }
     LibraryLog.end()
     connection.current = session
@@ -147,12 +157,35 @@ public final class Overlay: Sendable {
     while !session.isNegotiated, !hasEnded, Clock.monotonic() < deadline {
       hasEnded = life.wait(timeout: 200_000) { $0.end == nil ? nil : true } ?? false
     }
-    guard session.isNegotiated, let entry = MountTable.entry(at: directory) else {
+    guard session.isNegotiated, let device = mountedDevice else {
       stop()
       throw OverlayError(.failed, directory)
     }
-    deviceNumber.store(entry.device, ordering: .relaxed)
+    deviceNumber.store(device, ordering: .relaxed)
     _ = session.usesPassthrough
+  }
+
+  private func attach(_ session: Session) throws(OverlayError) {
+    if configuration.isDetached {
+      do throws(Errno) {
+        let root = try session.mountDetached()
+        detachedRoot.withLock { $0 = root }
+      } catch { throw OverlayError(mounting: directory, error) }
+    } else if !session.mount(at: directory) {
+      throw OverlayError(mounting: directory, LibraryLog.cause())
+    }
+  }
+
+  private var mountedDevice: UInt64? {
+    guard configuration.isDetached else { return MountTable.entry(at: directory)?.device }
+    return detachedRoot.withLock { root in try? root?.status().key.device }
+  }
+
+  /// The view as a mount of its own that is attached nowhere yet: whoever has the descriptor can attach it. Of a detached
+  /// mount only; not to be called by a thread that serves requests.
+  public func openView(_ view: View) throws(Errno) -> FileDescriptor {
+    guard let root = detachedRoot.withLock({ $0 }) else { throw Errno(rawValue: ENODEV) }
+    return try root.cloneTree(configuration.viewsName.appending(view.token))
   }
 
   var session: Session? { connection.current }
@@ -181,7 +214,14 @@ public final class Overlay: Sendable {
   /// Unmounts; false when the mount is in use. Whatever else is mounted at the directory stays.
   @discardableResult
   public func unmount(lazily: Bool = false) -> Bool {
-    isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
+    if configuration.isDetached {
+      detachedRoot.withLock { root in
+        root?.close()
+        root = nil
+      }
+      return true
+    }
+    return isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
   }
 
   /// Whether what is mounted at the directory, if anything, is this.
@@ -226,6 +266,7 @@ public final class Overlay: Sendable {
     let result = session.loop(threads: configuration.threads, idle: 3)
     notifier.end()
     locks.cancelAll()
+    lowerLocks?.close()
     connection.current = nil
     unmount(lazily: true)
     session.disconnect()
@@ -293,7 +334,8 @@ public final class Overlay: Sendable {
       return true
     }
     if removed {
-      dropRetiredViews(unlessFewerThan: Overlay.retiredViewsLimit)
+      // Of a detached mount, what is in a view keeps other filesystems from being unmounted.
+      dropRetiredViews(unlessFewerThan: configuration.isDetached ? 1 : Overlay.retiredViewsLimit)
       notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
     }
   }
@@ -354,6 +396,21 @@ public final class Overlay: Sendable {
   public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
     guard let inode = table.inode(for: key) else { return }
     notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
+  }
+
+  /// Makes all views look again at what stands at a path relative to the root, one of whose names another has changed:
+  /// at the name and at what it stands for; returns at once.
+  public func invalidate(_ path: FilePath) {
+    guard
+      let directory = try? rootDescriptor.open(path.parent.isEmpty ? "." : path.parent, OpenFlags.path | O_DIRECTORY)
+    else { return }
+    defer { directory.close() }
+    if let parent = try? table.identities.look("", in: directory) {
+      invalidateEntry(path.lastComponent, inDirectory: parent.status.key)
+      invalidateInode(parent.status.key)
+    }
+    let found = path.lastComponent.withCString { try? table.identities.look($0, in: directory) }
+    if let found { invalidateInode(found.status.key) }
   }
 
   /// Makes all views ask again for the attributes and the content; returns at once.

@@ -23,6 +23,9 @@ extension Overlay {
     /// Name of the directory below the root, and below each view's root, that the views are reached through. It is not
     /// listed.
     public var viewsName: FilePath = ".casher-views"
+    /// Whether no path leads to the mount: processes get into views by descriptors (`Overlay.openView`). Lower may then
+    /// be of many filesystems.
+    public var isDetached = false
     /// Most descriptors of lower kept open while they are not in use; nil: as the process's limit allows.
     public var descriptorLimit: Int?
 

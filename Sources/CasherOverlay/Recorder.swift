@@ -29,6 +29,28 @@ public enum MadeKind: Sendable, Hashable {
   case node(FileType)
 }
 
+/// How long the kernel may answer for a name by itself.
+public enum NameLifetime: Int, Sendable, Comparable {
+  /// Each use has to be seen; of a directory in a mount's view the first is enough.
+  case use
+  /// As long as names of the main view: further uses tell nothing new.
+  case moment
+  /// As long as the kernel likes.
+  case ever
+
+  public static func < (left: NameLifetime, right: NameLifetime) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What a rename does to the name that it renames to (rename(2)).
+public enum RenameManner: Sendable, Hashable {
+  /// Takes its place.
+  case replacing
+  /// Fails if there is one (RENAME_NOREPLACE).
+  case new
+  /// Gets its name (RENAME_EXCHANGE).
+  case exchange
+}
+
 /// How a file is opened.
 public struct OpenAccess: OptionSet, Sendable, Hashable {
   public let rawValue: UInt8
@@ -64,8 +86,10 @@ public protocol Recorder: AnyObject, Sendable {
   /// keeps no names of it.
   var observesMainView: Bool { get }
 
-  /// LOOKUP. `found` is nil when there is nothing of that name.
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor)
+  /// LOOKUP. `found` is nil when there is nothing of that name. Returns how long the kernel may keep the name.
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime
   /// The first READDIR on an open directory.
   func didList(_ directory: Node, by actor: Actor)
   /// LISTXATTR, or GETXATTR of a name in the user namespace.
@@ -81,11 +105,12 @@ public protocol Recorder: AnyObject, Sendable {
   func willRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor)
   func didRemove(_ name: FilePath, in directory: Node, isDirectory: Bool, by actor: Actor)
 
-  /// `exchange` with RENAME_EXCHANGE.
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor)
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor)
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor)
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor)
 
   func willSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor)
   func didSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor)

@@ -6,6 +6,10 @@ import Glibc
 extension Request {
   func attributes(of node: Node) throws(Errno) {
     var status = node.inode.role == .viewsDirectory ? try overlay.viewsStatus() : try node.inode.status()
+    if node.inode.role != .viewsDirectory {
+      if overlay.table.identities.isDisguised(node.inode.key) { status = overlay.table.identities.disguised(status) }
+      status.raw.st_ino = ino_t(overlay.table.identities.shownNumber(of: node.inode.key))
+    }
     fuse_reply_attr(raw, &status.raw, overlay.attributeTimeout(node))
   }
 
@@ -119,7 +123,7 @@ extension Request {
   private static let userNamespace = "user."
 
   func extended(_ name: CName, of node: Node, size: Int) throws(Errno) {
-    if strcmp(name, Request.answer) == 0 {
+    if !overlay.configuration.isDetached, strcmp(name, Request.answer) == 0 {
       guard node.isDirectory, node.inode.role != .viewsDirectory else { throw .noData }
       return try reply(overlay.recorder.mountAnswer(for: node), size: size)
     }

@@ -229,7 +229,8 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
 extension Overlay {
   /// What stat(2) shows as the number of an entry of lower.
   func shownNumber(_ inode: UInt64, in directory: Inode) -> UInt64 {
-    placements.alias(of: InodeKey(device: directory.key.device, inode: inode)) ?? inode
+    let key = InodeKey(device: directory.key.device, inode: inode)
+    return placements.alias(of: key) ?? table.identities.shownNumber(of: key)
   }
 
   /// The number and type of what stands at a name now, placed or not; nil when nothing does.
@@ -238,7 +239,7 @@ extension Overlay {
       let generation = table.renames.load(ordering: .sequentiallyConsistent)
       if let file = placements.file(name, in: directory.directoryKey) { return (file.number, .regular) }
       let found = try? directory.withDescriptor { descriptor throws(Errno) in
-        try name.withCString { name throws(Errno) in identified(try descriptor.statusAndBirth(of: name)) }
+        try name.withCString { name throws(Errno) in identified(try table.identities.look(name, in: descriptor)) }
       }
       if let found { return (found.status.key.inode, found.status.type) }
       if table.renames.load(ordering: .sequentiallyConsistent) == generation { return nil }

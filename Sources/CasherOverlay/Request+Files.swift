@@ -105,7 +105,7 @@ extension Request {
   ) throws(Errno) -> (node: Node, status: FileStatus) {
     while true {
       let generation = overlay.table.renames.load(ordering: .sequentiallyConsistent)
-      let found = overlay.identified(try lower.statusAndBirth(of: ""))
+      let found = overlay.identified(try overlay.look("", in: lower))
       if let node = overlay.table.intern(
         found, view: directory.view, at: name, in: directory.inode, generation: generation)
       {
@@ -183,6 +183,7 @@ extension Request {
 
   func flush(_ handle: FileHandle, owner: UInt64) {
     overlay.locks.releasePosix(owner: owner, on: handle.node.inode.key)
+    overlay.lowerLocks?.releaseAll(owner: owner, isFlock: false, on: handle.node.inode.key)
     if handle.isWritable { overlay.didChangeAttributes(of: handle.node.inode, through: handle.node.view) }
     // close(2) tells what a lower filesystem has kept to itself so far.
     if let lower = handle.openDescriptor, handle.isWritable, let copy = try? lower.duplicate() {
@@ -198,6 +199,7 @@ extension Request {
     guard let handle = FileHandle.of(info) else { return succeed() }
     if info.pointee.flock_release != 0 {
       overlay.locks.releaseFlock(owner: info.pointee.lock_owner, on: handle.node.inode.key)
+      overlay.lowerLocks?.releaseAll(owner: info.pointee.lock_owner, isFlock: true, on: handle.node.inode.key)
     }
     end(handle, info)
     succeed()
@@ -206,6 +208,7 @@ extension Request {
   private func end(_ handle: FileHandle, _ info: Info) {
     let node = handle.node
     overlay.locks.releasePosix(takenThrough: handle)
+    overlay.lowerLocks?.releaseAll(takenThrough: handle)
     if handle.holdsDescriptor { overlay.table.pool.release(node.inode) }
     overlay.table.didRelease(handle)
     if handle.isWritable {

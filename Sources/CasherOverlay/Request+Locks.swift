@@ -4,7 +4,12 @@ import Glibc
 
 /// Locks.
 extension Request {
-  func testLock(_ wanted: flock, owner: UInt64, of node: Node) {
+  func testLock(_ wanted: flock, owner: UInt64, of node: Node) throws(Errno) {
+    if let lower = overlay.lowerLocks {
+      var answer = try lower.conflict(with: wanted, owner: owner, on: node)
+      fuse_reply_lock(raw, &answer)
+      return
+    }
     var answer = wanted
     let lock = PosixLock(wanted, owner: owner)
     if let conflict = overlay.locks.conflict(with: lock, on: node.inode.key) {
@@ -19,7 +24,14 @@ extension Request {
     fuse_reply_lock(raw, &answer)
   }
 
-  func setLock(_ wanted: flock, owner: UInt64, on handle: FileHandle, waits: Bool) {
+  func setLock(_ wanted: flock, owner: UInt64, on handle: FileHandle, waits: Bool) throws(Errno) {
+    if let lower = overlay.lowerLocks {
+      guard Int32(wanted.l_type) == F_UNLCK else {
+        return try lower.take(wanted, owner: owner, on: handle, waits: waits, reply: LockReply(request: raw))
+      }
+      lower.release(wanted, owner: owner, on: handle.node.inode.key)
+      return succeed()
+    }
     let lock = PosixLock(wanted, owner: owner)
     if Int32(wanted.l_type) == F_UNLCK {
       overlay.locks.release(lock, on: handle.node.inode.key)
@@ -28,7 +40,14 @@ extension Request {
     overlay.locks.take(.posix(lock), on: handle, waits: waits, reply: LockReply(request: raw))
   }
 
-  func setFlock(_ operation: Int32, owner: UInt64, on handle: FileHandle) {
+  func setFlock(_ operation: Int32, owner: UInt64, on handle: FileHandle) throws(Errno) {
+    if let lower = overlay.lowerLocks {
+      guard operation & LOCK_UN != 0 else {
+        return try lower.takeFlock(operation, owner: owner, on: handle, reply: LockReply(request: raw))
+      }
+      lower.releaseAll(owner: owner, isFlock: true, on: handle.node.inode.key)
+      return succeed()
+    }
     if operation & LOCK_UN != 0 {
       overlay.locks.releaseFlock(owner: owner, on: handle.node.inode.key)
       return succeed()

@@ -7,7 +7,11 @@ extension Request {
   // MARK: looking up
 
   /// What stands at the name now, its node having one lookup more. Nil when there is nothing.
-  func find(_ name: CName, in directory: Node) throws(Errno) -> (node: Node, status: FileStatus)? {
+  ///
+  /// `isMade`: it has just been made, and the kernel wants to see what it asked for.
+  func find(
+    _ name: CName, in directory: Node, isMade: Bool = false
+  ) throws(Errno) -> (node: Node, status: FileStatus)? {
     let table = overlay.table
     while true {
       let generation = table.renames.load(ordering: .sequentiallyConsistent)
@@ -16,9 +20,11 @@ extension Request {
         found = FoundFile(placed)
       } else {
         do throws(Errno) {
-          found = try directory.inode.withDescriptor { descriptor throws(Errno) in
-            overlay.identified(try descriptor.statusAndBirth(of: name))
+          let seen = try directory.inode.withDescriptor { descriptor throws(Errno) in
+            try overlay.look(name, in: descriptor)
           }
+          let status = isMade ? seen.status : table.identities.disguised(seen.status)
+          found = overlay.identified((status, seen.birth))
         } catch {
           guard error == .noSuchFile else { throw error }
           // It may have come to be placed between the two looks.
@@ -44,12 +50,13 @@ extension Request {
       return reply(overlay.table.special(overlay.viewsInode, in: directory.view), try overlay.viewsStatus())
     }
     let found = try find(name, in: directory)
+    var lifetime = overlay.isRecorded(directory.view) ? NameLifetime.use : .moment
     if let recorder = lookRecorder(directory.view) {
-      recorder.didLookUp(
+      lifetime = recorder.didLookUp(
         FilePath(cString: name), in: directory, found: found?.node, status: found?.status, by: actor(directory.view))
     }
-    if let found { return reply(found.node, found.status) }
-    guard !overlay.isRecorded(directory.view), overlay.configuration.timeout > 0 else { throw .noSuchFile }
+    if let found { return reply(found.node, found.status, lifetime) }
+    guard lifetime > .use, overlay.configuration.timeout > 0 else { throw .noSuchFile }
     // Node id 0: the kernel may remember for a while that nothing is there.
     var entry = fuse_entry_param()
     entry.entry_timeout = overlay.configuration.timeout
@@ -57,18 +64,28 @@ extension Request {
   }
 
   /// Replies with a node that got one lookup more for it, which is taken back when the kernel does not take the reply.
-  func reply(_ node: Node, _ status: FileStatus) {
+  func reply(_ node: Node, _ status: FileStatus, _ lifetime: NameLifetime = .use) {
     var entry = overlay.entry(node, status)
+    switch lifetime {
+    case .use: break
+    case .moment: entry.entry_timeout = max(entry.entry_timeout, overlay.configuration.timeout)
+    case .ever: entry.entry_timeout = Overlay.forEver
+    }
     if fuse_reply_entry(raw, &entry) != 0 { overlay.forget(node, 1) }
   }
 
   func readLink(_ node: Node) throws(Errno) {
+    if overlay.table.identities.isDisguised(node.inode.key) {
+      let target = try overlay.table.pool.descriptorForEver(of: node.inode)
+      FilePath("/proc/\(getpid())/fd/\(target.rawValue)").withCString { _ = fuse_reply_readlink(raw, $0) }
+      return
+    }
     let target = try node.inode.withDescriptor { descriptor throws(Errno) in try descriptor.readLink() }
     target.withCString { _ = fuse_reply_readlink(raw, $0) }
   }
 
   private func isViewsName(_ name: CName, in directory: Node) -> Bool {
-    directory.isRoot && overlay.isViewsName(name)
+    directory.isRoot && overlay.isViewsName(name) && (directory.view.isMain || !overlay.configuration.isDetached)
   }
 
   /// The views' directory is changed by `Overlay.makeView` and `retire` alone.
@@ -93,7 +110,7 @@ extension Request {
       }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
-    guard let made = try find(name, in: directory) else { throw .stale }
+    guard let made = try find(name, in: directory, isMade: true) else { throw .stale }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
     reply(made.node, made.status)
   }
@@ -130,9 +147,9 @@ extension Request {
     recorder?.willRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
     try directory.inode.withDescriptor { descriptor throws(Errno) in
       var concerned = [directory.inode.directoryKey]
-      if isDirectory, let found = try? descriptor.statusAndBirth(of: name) { concerned.append(DirectoryKey(found)) }
+      if isDirectory, let found = try? overlay.look(name, in: descriptor) { concerned.append(DirectoryKey(found)) }
       try overlay.placements.names.with(all: concerned) { () throws(Errno) in
-        let found = try? descriptor.statusAndBirth(of: name)
+        let found = try? overlay.look(name, in: descriptor)
         if try removePlaced(name, in: directory, descriptor, isDirectory: isDirectory) { return }
         if isDirectory, let found, overlay.placements.hasFiles(in: DirectoryKey(found)) { throw .directoryNotEmpty }
         let removed = found.flatMap { overlay.hold($0) }
@@ -153,11 +170,11 @@ extension Request {
     try checkWritable(name, in: directory)
     try checkWritable(newName, in: newDirectory)
     let view = directory.view
-    let isExchange = flags & RenameFlags.exchange != 0
+    let manner = RenameFlags.manner(flags)
     let recorder = changeRecorder
     recorder?.willRename(
       FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory,
-      exchange: isExchange, by: actor(view))
+      manner, by: actor(view))
     try directory.inode.withDescriptor { source throws(Errno) in
       try newDirectory.inode.withDescriptor { target throws(Errno) in
         try move(
@@ -169,8 +186,7 @@ extension Request {
     overlay.didChange(name, in: directory.inode, through: view)
     overlay.didChange(newName, in: newDirectory.inode, through: view)
     recorder?.didRename(
-      FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory, exchange: isExchange,
-      by: actor(view))
+      FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory, manner, by: actor(view))
     succeed()
   }
 
@@ -178,7 +194,7 @@ extension Request {
   func moveInLower(_ renaming: Renaming) throws(Errno) {
     let (source, target) = (renaming.source, renaming.target)
     let isExchange = renaming.flags & RenameFlags.exchange != 0
-    let found = isExchange ? nil : try? target.statusAndBirth(of: renaming.newName)
+    let found = isExchange ? nil : try? overlay.look(renaming.newName, in: target)
     let replaced = found.flatMap { overlay.hold($0) }
     do throws(Errno) {
       try source.rename(renaming.name, to: target, as: renaming.newName, flags: renaming.flags)
@@ -199,7 +215,7 @@ extension Request {
   private func didMove(
     _ name: CName, _ descriptor: FileDescriptor, from oldName: CName, in oldDirectory: Node, to directory: Node
   ) {
-    guard let found = try? descriptor.statusAndBirth(of: name) else { return }
+    guard let found = try? overlay.look(name, in: descriptor) else { return }
     let key = overlay.placements.identified(found.status, birth: found.birth).key
     overlay.table.didRename(key, from: oldName, in: oldDirectory.inode, to: name, in: directory.inode)
     if let inode = overlay.table.inode(for: key) {
@@ -210,9 +226,19 @@ extension Request {
 
 enum RenameFlags {
   static let exchange: UInt32 = 2
+  static let noReplace: UInt32 = 1
+
+  static func manner(_ flags: UInt32) -> RenameManner {
+    flags & exchange != 0 ? .exchange : flags & noReplace != 0 ? .new : .replacing
+  }
 }
 
 extension Overlay {
+  /// What lower has at a name, or with an empty name what the descriptor is open on.
+  func look(_ name: Request.CName, in directory: FileDescriptor) throws(Errno) -> (status: FileStatus, birth: Int64) {
+    try table.identities.look(name, in: directory)
+  }
+
   func isViewsName(_ name: Request.CName) -> Bool {
     strcmp(name, viewsCName.cString) == 0
   }
@@ -230,6 +256,7 @@ extension Overlay {
     var entry = fuse_entry_param()
     entry.ino = node.identifier
     entry.attr = status.raw
+    entry.attr.st_ino = ino_t(table.identities.shownNumber(of: status.key))
     entry.entry_timeout = entryTimeout(node)
     entry.attr_timeout = attributeTimeout(node)
     return entry

@@ -110,7 +110,7 @@ extension Request {
         }
       }
       var concerned = [renaming.directory.inode.directoryKey, renaming.newDirectory.inode.directoryKey]
-      let replaced = try? renaming.target.statusAndBirth(of: renaming.newName)
+      let replaced = try? overlay.look(renaming.newName, in: renaming.target)
       if let replaced, replaced.status.type == .directory { concerned.append(DirectoryKey(replaced)) }
       let isDone = try overlay.placements.names.with(all: concerned) { () throws(Errno) -> Bool in
         let file = overlay.placed(renaming.name, in: renaming.directory.inode)

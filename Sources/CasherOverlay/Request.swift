@@ -90,20 +90,23 @@ extension Overlay {
 
   // MARK: what the kernel may keep
 
-  private static let forEver = 1e6
+  static let forEver = 1e6
 
   func entryTimeout(_ node: Node) -> Double {
     if node.inode.role != .ordinary { return Overlay.forEver }
     if !node.view.isRecorded { return recorder.observesMainView ? 0 : configuration.timeout }
     // Each use of a file's name in a recorded view has to be seen; of a directory's the first is enough.
-    return node.isDirectory ? Overlay.forEver : 0
+    return node.isDirectory ? directoryTimeout : 0
   }
+
+  /// How long directories of a recorded view are kept. What others do to one of a mount is told; of the root it is not.
+  private var directoryTimeout: Double { configuration.isDetached ? configuration.timeout : Overlay.forEver }
 
   /// Whether what is looked at in the view is to be told.
   func isRecorded(_ view: View) -> Bool { view.isRecorded || recorder.observesMainView }
 
   func attributeTimeout(_ node: Node) -> Double {
-    if node.isDirectory && node.view.isRecorded { return Overlay.forEver }
+    if node.isDirectory && node.view.isRecorded { return directoryTimeout }
     return node.inode.hasUnsettledAttributes ? 0 : configuration.timeout
   }
 

@@ -46,6 +46,24 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     return cfuse_install(raw, fuse_session_fd(raw)) == 0
   }
 
+  /// Mounts where no path leads; the descriptor of the root keeps the mount.
+  func mountDetached() throws(Errno) -> FileDescriptor {
+    ended = cfuse_ended_descriptor()
+    guard ended >= 0 else { throw Errno.current }
+    let device = try FileDescriptor.open("/dev/fuse", O_RDWR)
+    let root: FileDescriptor
+    do throws(Errno) { root = try DetachedMount.fuse(device: device) } catch {
+      device.close()
+      throw error
+    }
+    guard cfuse_install(raw, device.rawValue) == 0 else {
+      root.close()
+      device.close()
+      throw .invalid
+    }
+    return root
+  }
+
   /// Serves until the mount is gone or `exit` was called; 0 or a negated error number.
   func loop(threads: Int, idle: Int) -> Int32 {
     cfuse_loop(raw, UInt32(clamping: threads), UInt32(clamping: idle))

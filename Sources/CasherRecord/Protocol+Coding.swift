@@ -168,6 +168,10 @@ extension RunReply: ByteCodable {
     encoder.put(timeLimit ?? 0)
     encoder.put(retries)
     encoder.put(reason)
+    encoder.put(hasRoot)
+    encoder.put(isWatcher)
+    encoder.put(keptPaths)
+    encoder.put(rootObstacle)
     encoder.put(isWithinRun)
   }
 
@@ -188,6 +192,10 @@ extension RunReply: ByteCodable {
     timeLimit = isLimited ? limit : nil
     retries = try decoder.uint32()
     reason = try decoder.string()
+    hasRoot = try decoder.bool()
+    isWatcher = try decoder.bool()
+    keptPaths = try decoder.paths()
+    rootObstacle = try decoder.string()
     isWithinRun = try decoder.bool()
   }
 }
@@ -202,6 +210,7 @@ extension FinishReport: ByteCodable {
     encoder.put(leftProcesses)
     encoder.put(consumed)
     encoder.put(reachedInputEnd)
+    encoder.put(hadRoot)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -209,6 +218,7 @@ extension FinishReport: ByteCodable {
       waitStatus: try decoder.int32(), segments: try decoder.list(), duration: try decoder.int64(),
       accesses: try decoder.list(), obstacles: try decoder.list(), leftProcesses: try decoder.bool(),
       consumed: try decoder.uint64(), reachedInputEnd: try decoder.bool())
+    hadRoot = try decoder.bool()
   }
 }
 

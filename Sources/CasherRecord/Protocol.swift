@@ -22,7 +22,7 @@ import CasherSystem
 ///     ◀─────────────────────────── phase       (with -v, zero or more times)
 ///     ◀──────────────────────── recorded                                                                 end
 public enum ProtocolVersion {
-  public static let current: UInt32 = 3
+  public static let current: UInt32 = 4
   /// Longest message that either side accepts, in bytes.
   public static let messageLimit = 1 << 30
   /// Name of the extended attribute that every directory of a mount answers with a `MountAnswer`. In the security
@@ -187,12 +187,21 @@ public struct HitReply: Hashable, Sendable {
   }
 }
 
-/// A miss: run the command. A descriptor for the transcript's spool (read and write) comes with the message.
+/// A miss: run the command. A descriptor for the transcript's spool (read and write) comes with the message, and with
+/// `hasRoot` another one.
 public struct RunReply: Hashable, Sendable {
   /// Path below the mount's root of the view to bind over the mount; empty: run in the main view, and tell the process.
   public var view: FilePath
   public var run: Digest
   public var outside: CallOptions.OutsidePolicy
+  /// Whether the descriptor of a view of the whole root comes after the spool's: the command's root, where it can be.
+  public var hasRoot = false
+  /// Whether the calls that no filesystem sees are this caller's to watch; else they are told to the call around it.
+  public var isWatcher = false
+  /// What the command is to see of the machine as it is, also in a view of the root; absolute paths without symlinks.
+  public var keptPaths: [FilePath] = []
+  /// Why there is no view of the root though one was asked for, as the end of a sentence.
+  public var rootObstacle = ""
   /// Accesses below these absolute paths need not be reported: the mount and what never counts.
   public var outsideIgnored: [FilePath]
   /// Lines for `--explain` or `-v`, for stderr before the command starts.
@@ -231,6 +240,8 @@ public struct FinishReport: Hashable, Sendable {
   public var obstacles: [Uncacheable]
   /// Processes of the command are still there.
   public var leftProcesses: Bool
+  /// Whether the command had the view of the root that it was offered: then `accesses` is empty.
+  public var hadRoot = false
   /// Bytes taken from a pipe on stdin (their content has been sent in `input` messages before this one).
   public var consumed: UInt64
   public var reachedInputEnd: Bool

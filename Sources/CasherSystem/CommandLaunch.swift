@@ -11,9 +11,25 @@ public struct CommandLaunch: Sendable {
   public var directory: FilePath
   /// A directory that is bound over another in a mount namespace of the command's own.
   public var view: (source: FilePath, mount: FilePath)?
+  public var root: Root?
   /// What become standard input, output and error; nil: closed.
   public var streams: [FileDescriptor?]
   public var tracer: Tracer?
+
+  /// A detached mount that becomes the command's root, with the view bound in it.
+  public struct Root: Sendable {
+    public var mount: FileDescriptor
+    /// What stays as it is: absolute paths without symlinks.
+    public var kept: [FilePath]
+    /// Whether the calls that no filesystem sees are to be told.
+    public var isWatched: Bool
+
+    public init(mount: FileDescriptor, kept: [FilePath], isWatched: Bool) {
+      self.mount = mount
+      self.kept = kept
+      self.isWatched = isWatched
+    }
+  }
 
   /// A tracer that starts this program in place of the command; the constructor in Launch.c then becomes the command.
   public struct Tracer: Sendable {
@@ -40,6 +56,8 @@ public struct CommandLaunch: Sendable {
     case running
     /// The view could not be entered; the command has not run.
     case noView(Errno)
+    /// The root could not be made the command's; the command has not run.
+    case noRoot(Errno)
     /// The tracer could not be started, or ended without having started the command; the command has not run.
     case noTracer(Errno?)
     /// No such command, or none that may be executed.
@@ -53,6 +71,7 @@ public struct CommandLaunch: Sendable {
     let reports: FileDescriptor
     let go: FileDescriptor
     let isTraced: Bool
+    let isWatched: Bool
   }
 
   public init(arguments: [[UInt8]], environment: [[UInt8]], directory: FilePath, streams: [FileDescriptor?]) {
@@ -82,11 +101,16 @@ public struct CommandLaunch: Sendable {
       go.writing.close()
       throw error
     }
-    return Process(id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil)
+    return Process(
+      id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil,
+      isWatched: root?.isWatched == true)
   }
 
   private func fork(report: FileDescriptor, go: FileDescriptor) -> pid_t {
-    let vectors = [CStringVector(arguments), CStringVector(environment), CStringVector(tracer?.arguments ?? [])]
+    let vectors = [
+      CStringVector(arguments), CStringVector(environment), CStringVector(tracer?.arguments ?? []),
+      CStringVector(root?.kept.map(\.bytes) ?? []),
+    ]
     defer { for vector in vectors { vector.free() } }
     return (view?.source ?? FilePath("")).withCString { source in
       (view?.mount ?? FilePath("")).withCString { mount in
@@ -97,6 +121,9 @@ public struct CommandLaunch: Sendable {
           plan.view = view == nil ? nil : source
           plan.mount = mount
           plan.directory = directory
+          plan.root = root?.mount.rawValue ?? -1
+          plan.watch = root?.isWatched == true ? 1 : 0
+          plan.kept = UnsafePointer(vectors[3].pointer)
           let numbers = (0..<3).map { streams.indices.contains($0) ? streams[$0]?.rawValue ?? -1 : -1 }
           plan.streams = (numbers[0], numbers[1], numbers[2])
           plan.tracer = tracer == nil ? nil : UnsafePointer(vectors[2].pointer)
@@ -124,26 +151,47 @@ public struct CommandLaunch: Sendable {
 }
 
 extension CommandLaunch.Process {
-  /// Lets the child execute the command and waits until it has. `candidates` are the error numbers of the places where
-  /// the command was looked for, in the order of the search; 0 for the one where it was found.
-  public func letGo() -> (outcome: CommandLaunch.Outcome, candidates: [Int32]) {
-    _ = try? go.writeAll([0])
-    go.close()
+  /// How a launch came out, and what is known of it.
+  public struct Result: Sendable {
+    public var outcome: CommandLaunch.Outcome
+    /// Error numbers of the places where the command was looked for, in the order of the search; 0 for the one where it was
+    /// found.
+    public var candidates: [Int32] = []
+    /// Of a command that is watched.
+    public var watch: CallWatch?
+  }
+
+  /// Lets the child execute the command and waits until it has.
+  public func letGo() -> Result {
     defer { reports.close() }
-    var candidates: [Int32] = []
+    var result = Result(outcome: .running)
     var handedOver = false
     var outcome: CommandLaunch.Outcome?
-    while let report = nextReport() {
+    func note(_ report: casher_launch_report) {
       let error = Errno(rawValue: report.value)
       switch Int(report.event) {
-      case Int(CASHER_LAUNCH_CANDIDATE.rawValue): candidates.append(report.value)
+      case Int(CASHER_LAUNCH_CANDIDATE.rawValue): result.candidates.append(report.value)
       case Int(CASHER_LAUNCH_VIEW_FAILED.rawValue): outcome = .noView(error)
+      case Int(CASHER_LAUNCH_ROOT_FAILED.rawValue): outcome = .noRoot(error)
       case Int(CASHER_LAUNCH_TRACER_FAILED.rawValue): outcome = .noTracer(error)
       case Int(CASHER_LAUNCH_HANDED_OVER.rawValue): handedOver = true
+      case Int(CASHER_LAUNCH_WATCHED.rawValue): result.watch = CallWatch(of: id, descriptor: report.value)
       default: outcome = error == .noSuchFile || error == .notDirectory ? .notFound(error) : .notExecutable(error)
       }
     }
-    return (outcome ?? (isTraced && !handedOver ? .noTracer(nil) : .running), candidates)
+    // While the child waits, the notifications can be taken over.
+    if isWatched, let report = nextReport() {
+      note(report)
+      if outcome == nil, result.watch == nil {
+        outcome = .noRoot(Errno.current)
+        _ = kill(id, SIGKILL)
+      }
+    }
+    _ = try? go.writeAll([0])
+    go.close()
+    while let report = nextReport() { note(report) }
+    result.outcome = outcome ?? (isTraced && !handedOver ? .noTracer(nil) : .running)
+    return result
   }
 
   private func nextReport() -> casher_launch_report? {

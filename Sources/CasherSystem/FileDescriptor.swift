@@ -149,6 +149,15 @@ public struct FileDescriptor: Hashable, Sendable {
     return result
   }
 
+  /// The corresponding C function is `fstatat`: symlinks are followed.
+  public func statusOfTarget(of path: FilePath) throws(Errno) -> FileStatus {
+    var result = FileStatus()
+    try path.withCString { path throws(Errno) in
+      _ = try check("fstatat") { fstatat(rawValue, path, &result.raw, 0) }
+    }
+    return result
+  }
+
   /// `status(of:)`, nil when there is nothing of that name (ENOENT, ENOTDIR).
   public func statusIfPresent(of path: FilePath) throws(Errno) -> FileStatus? {
     do throws(Errno) { return try status(of: path) } catch {

@@ -14,6 +14,15 @@ extension FileDescriptor {
     return (status, birth)
   }
 
+  /// As `statusAndBirth(of:)`, with the number of the mount in the upper half of the device: what is mounted at two places
+  /// has two devices.
+  public func statusAndMount(of name: CName) throws(Errno) -> (status: FileStatus, birth: Int64) {
+    var status = FileStatus()
+    var birth: Int64 = 0
+    try check("statx") { casher_status_with_mount(rawValue, name, &status.raw, &birth) }
+    return (status, birth)
+  }
+
   /// Status of a name in this directory, nil when there is nothing of that name (ENOENT, ENOTDIR); of what a symlink in
   /// the last place leads to only with `following`. The corresponding C function is `fstatat`.
   public func statusIfPresent(of name: CName, following: Bool = false) throws(Errno) -> FileStatus? {

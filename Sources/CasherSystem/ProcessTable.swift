@@ -1,5 +1,34 @@
 import Glibc
 
+/// What proc(5) tells of a thread (/proc/<tid>/status).
+public struct ThreadStatus: Sendable {
+  /// The process that it belongs to.
+  public let process: Int32
+  /// Whether it has CAP_SYS_ADMIN in effect (capabilities(7)).
+  public let mayAdministrate: Bool
+
+  private static let systemAdministration: UInt64 = 1 << 21
+
+  /// Nil when there is no such thread, or it may not be looked at.
+  public init?(of thread: Int32) {
+    guard let file = try? FileDescriptor.open(FilePath("/proc/\(thread)/status"), O_RDONLY) else { return nil }
+    defer { file.close() }
+    guard let text = try? file.readAll(limit: 1 << 20) else { return nil }
+    var process: Int32?
+    var capabilities: UInt64?
+    for line in text.split(separator: UInt8(ascii: "\n")) {
+      let words = line.split { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }
+      guard words.count == 2 else { continue }
+      let value = String(decoding: words[1], as: UTF8.self)
+      if words[0].elementsEqual("Tgid:".utf8) { process = Int32(value) }
+      if words[0].elementsEqual("CapEff:".utf8) { capabilities = UInt64(value, radix: 16) }
+    }
+    guard let process, let capabilities else { return nil }
+    self.process = process
+    mayAdministrate = capabilities & ThreadStatus.systemAdministration != 0
+  }
+}
+
 /// What proc(5) tells of a process.
 public struct ProcessEntry: Sendable {
   public let process: Int32

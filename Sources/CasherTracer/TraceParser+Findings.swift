@@ -99,7 +99,7 @@ extension TraceParser {
   }
 
   /// The name service's cache answers what the files in /etc would; the system's log takes and answers nothing.
-  private static let harmlessSockets: [FilePath] = [
+  public static let harmlessSockets: [FilePath] = [
     "/var/run/nscd/socket", "/run/nscd/socket", "/dev/log", "/run/systemd/journal/dev-log",
   ]
 

@@ -2,6 +2,7 @@ import CasherConfiguration
 import CasherDaemon
 import CasherLauncher
 import CasherStore
+import CasherRecord
 import CasherSystem
 
 extension Command {

@@ -42,7 +42,7 @@ private func examine(_ arguments: Arguments) throws(Failure) -> ExitCode {
   do throws(Failure) {
     let access = try StoreAccess(arguments)
     findings.append(configuration(access))
-    findings.append(SystemCheck.trialMount(access))
+    findings += SystemCheck.trialMount(access)
     findings += StoreCheck.findings(access)
   } catch {
     let name = error.code == .badConfiguration ? "configuration" : "cache"

@@ -83,32 +83,34 @@ enum SystemCheck {
   }
 
   /// Mounts a temporary directory, asks the daemon about passthrough, and unmounts it.
-  static func trialMount(_ access: StoreAccess) -> Finding {
+  static func trialMount(_ access: StoreAccess) -> [Finding] {
     let base = (Environment.nonEmptyValue("TMPDIR") ?? "/tmp").appending("casher-doctor-\(getpid())")
     let (work, cache) = (base.appending("work"), base.appending("cache"))
     do throws(Errno) {
       try FileDescriptor.workingDirectory.makeDirectory(base, mode: 0o700)
       try FileDescriptor.workingDirectory.makeDirectory(work, mode: 0o700)
     } catch {
-      return Finding("mount", .problem, "\(base) cannot be made (\(error))", "set TMPDIR to a directory of yours")
+      return [Finding("mount", .problem, "\(base) cannot be made (\(error))", "set TMPDIR to a directory of yours")]
     }
     defer { remove(base) }
     let mounted = run("/proc/self/exe", ["casherfs", "mount", "--cache-dir", cache, "--", work])
     guard mounted.status == 0 else {
       let line = mounted.output.split(separator: "\n").first.map(String.init) ?? "status \(mounted.status)"
-      return Finding("mount", .problem, "a directory cannot be mounted: \(line.trimmed)", "mend that first")
+      return [Finding("mount", .problem, "a directory cannot be mounted: \(line.trimmed)", "mend that first")]
     }
     var answer: DaemonAnswer?
     if let socket = try? DaemonConnection.socket(servingDirectory: work) {
       answer = try? DaemonConnection.ask("status", at: socket)
     }
     _ = run("/proc/self/exe", ["casherfs", "unmount", "--", work])
-    guard answer?.pairs.first(where: { $0.key == "passthrough" })?.value == "true" else {
-      return Finding(
+    func value(_ key: String) -> String { answer?.pairs.first { $0.key == key }?.value ?? "" }
+    let mount =
+      value("passthrough") == "true"
+      ? Finding("mount", .ok, "works, with passthrough")
+      : Finding(
         "mount", .warning, "works, but files are read and written through the daemon, which is slower",
         "passthrough takes Linux 6.9 or newer and CAP_SYS_ADMIN")
-    }
-    return Finding("mount", .ok, "works, with passthrough")
+    return [mount, Finding("outside", .ok, "what commands use outside the mount is seen \(value("outside"))")]
   }
 
   /// Runs a program to its end; its output and messages are kept. Status 127 when it cannot be started.

@@ -35,8 +35,11 @@ final class CallLog: Recorder {
       .filter { access.contains($0.0) }.map(\.1).joined()
   }
 
-  func didLookUp(_ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor) {
+  func didLookUp(
+    _ name: FilePath, in directory: Node, found: Node?, status: FileStatus?, by actor: Actor
+  ) -> NameLifetime {
     add(actor, "lookup \(path(name, directory)) \(found == nil ? "missing" : "found")")
+    return .use
   }
   func didList(_ directory: Node, by actor: Actor) { add(actor, "list \(directory.path)") }
   func didReadAttributes(of node: Node, by actor: Actor) { add(actor, "attributes \(node.path)") }
@@ -59,12 +62,14 @@ final class CallLog: Recorder {
     add(actor, "remove \(path(name, directory))")
   }
   func willRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     add(actor, "will rename \(path(name, directory)) \(path(newName, newDirectory))")
   }
   func didRename(
-    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, exchange: Bool, by actor: Actor
+    _ name: FilePath, in directory: Node, to newName: FilePath, in newDirectory: Node, _ manner: RenameManner,
+    by actor: Actor
   ) {
     add(actor, "rename \(path(name, directory)) \(path(newName, newDirectory))")
   }

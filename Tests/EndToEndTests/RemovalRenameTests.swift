@@ -2,6 +2,20 @@ import Testing
 
 @Suite("Removal and renaming")
 struct RemovalRenameTests {
+  @Test("mv -n onto a name that was free is no hit when something stands there", arguments: [[], ["--strict"]])
+  func renamedWithoutReplacing(options: [String]) throws {
+    try withTwins(prepare: "echo one > a") { twins throws in
+      twins.options = options
+      try twins.miss("mv -n a b; cat b")
+      try twins.edit("rm b; echo one > a")
+      try twins.hit("mv -n a b; cat b")
+      try twins.edit("echo one > a; echo two > b")
+      try twins.miss("mv -n a b; cat b")
+      try twins.edit("echo one > a; rm b; mkdir b")
+      try twins.call(either: "mv -n a b; ls b")
+    }
+  }
+
   @Test("Removing a file does not depend on its content, and removes whatever is there")
   func removal() throws {
     try withTwins(prepare: "echo one > f") { twins throws in

@@ -9,6 +9,8 @@
 #include "Launch.h"
 #include "Terminal.h"
 #include "CLinuxOverlay.h"
+#include "DetachedMount.h"
+#include "Watch.h"
 
 int casher_open(const char *path, int flags, mode_t mode);
 int casher_openat(int dir, const char *path, int flags, mode_t mode);

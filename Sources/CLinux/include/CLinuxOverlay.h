@@ -8,6 +8,9 @@
 // statx(2) as struct stat, without following symlinks and without triggering automounts; with an empty name, of the
 // descriptor itself. `birth` becomes the birth time in nanoseconds, 0 where the filesystem has none.
 int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth);
+// The same with the mount's number, which is never given again, in the upper half of st_dev (STATX_MNT_ID_UNIQUE of Linux
+// 6.8): a directory that is mounted at two places has two devices.
+int casher_status_with_mount(int directory, const char *name, struct stat *status, int64_t *birth);
 ssize_t casher_copy_file_range_flags(
     int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
 // Raises the limit of open descriptors as far as this process may, to at most fs.nr_open; returns the limit in force.

@@ -16,6 +16,10 @@ enum casher_launch_event {
   CASHER_LAUNCH_EXEC_FAILED = 5,
   // The program that the tracer started has taken over and executes the command next.
   CASHER_LAUNCH_HANDED_OVER = 6,
+  // As VIEW_FAILED, of the view of the whole root.
+  CASHER_LAUNCH_ROOT_FAILED = 7,
+  // The child is watched; the value is its descriptor that notifications come from (Watch.h).
+  CASHER_LAUNCH_WATCHED = 8,
 };
 struct casher_launch_report {
   int32_t event;
@@ -32,6 +36,12 @@ struct casher_launch {
   // The directory that is bound over `mount` in a mount namespace of the child's own; null: no namespace.
   const char *view;
   const char *mount;
+  // A detached mount that becomes the root of that namespace, or -1; and what stays as it is there, absolute paths without
+  // symlinks, ended by a null pointer.
+  int root;
+  char *const *kept;
+  // Whether the calls that no filesystem sees are to be told; with a root only.
+  int watch;
   // The working directory, entered again once the view is bound.
   const char *directory;
   // What becomes of standard input, output and error; CASHER_STREAM_CLOSED closes it.
