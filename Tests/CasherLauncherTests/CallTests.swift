@@ -143,11 +143,10 @@ import Testing
       }
       #expect(request.isTraced)
       #expect(request.parentView == FakeMount.view)
-      try conversation.send(
-        .run(
-          RunReply(
-            view: FakeMount.view, run: Digest(words: (1, 2, 3, 4)), outside: .strace, outsideIgnored: [],
-            messages: [])))
+      var reply = RunReply(
+        view: FakeMount.view, run: Digest(words: (1, 2, 3, 4)), outside: .strace, outsideIgnored: [], messages: [])
+      reply.isWithinRun = true
+      try conversation.send(.run(reply))
       guard case .started(let process) = try conversation.receive() else { throw Conversation.Ended() }
       if let outer = wanted.withLock({ $0?.0 }) { try outer.send(.traceWanted(process: process)) }
       guard case .finished(let report) = try conversation.receive() else { throw Conversation.Ended() }
