@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #endif
 #include "CLinuxOverlay.h"
+#include <malloc.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -88,6 +89,8 @@ int casher_ignore_with_handler(int signal) {
   struct sigaction action = {.sa_handler = nothing};
   return sigaction(signal, &action, NULL);
 }
+
+void casher_trim_memory(void) { malloc_trim(0); }
 
 int casher_has_sys_admin(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

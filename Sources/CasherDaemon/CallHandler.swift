@@ -93,6 +93,7 @@ struct CallHandler {
   }
 
   func handle() {
+    defer { for key in trace.longSearches { services.known.learnAll(key, from: services.store) } }
     services.log.write("lookup", [("command", CommandText.make(request.arguments))])
     do throws(LookupFailure) {
       if request.options.dryRun {

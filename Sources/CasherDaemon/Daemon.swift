@@ -52,12 +52,30 @@ public struct DaemonConfiguration: Sendable {
     return home.appending(".local/state/casher")
   }
 
-  /// A file outside of the store that belongs to this directory in this store. None where it would lie in the directory
-  /// itself: it would be seen there.
+  /// A file outside of the store that belongs to this directory in this store, and not to another that was at the same
+  /// path before. None where it would lie in the directory itself: it would be seen there.
   func stateFile(_ name: String) -> FilePath? {
-    guard let stateDirectory, !stateDirectory.isWithin(directory) else { return nil }
-    let store = SHA256.digest(of: storeDirectory.bytes).hexadecimal.prefix(8)
-    return stateDirectory.appending("\(name)-\(mountID)-\(store)")
+    guard let stateDirectory, !stateDirectory.isWithin(directory),
+      let status = try? FileDescriptor.workingDirectory.status(of: directory)
+    else { return nil }
+    return stateDirectory.appending("\(name)-\(statePrefix)\(String(status.key.inode, radix: 16))")
+  }
+
+  private var statePrefix: String {
+    "\(mountID)-\(SHA256.digest(of: storeDirectory.bytes).hexadecimal.prefix(8))-"
+  }
+
+  /// Removes what belonged to a directory that was at the same path before.
+  func removeStaleState() {
+    guard let stateDirectory, let entries = try? FileDescriptor.workingDirectory.entries(of: stateDirectory) else {
+      return
+    }
+    let present = ["placed", "socket"].compactMap { stateFile($0)?.lastComponent }
+    for entry in entries where entry.name.bytes.contains(bytes: Array(statePrefix.utf8)) {
+      if !present.contains(entry.name) {
+        try? FileDescriptor.workingDirectory.remove(stateDirectory.appending(entry.name))
+      }
+    }
   }
 
   /// The copy of this directory's journal in this store.

@@ -27,10 +27,10 @@ struct FreezeRecording: Sendable {
 
   /// Records the freeze, and gives its number and how many results it has.
   func record(_ cause: FreezeCause) throws(StoreError) -> (id: Int64, results: Int) {
-    let (recent, entries) = runs.all
+    let recent = runs.all
     var results = Results()
     if let last = try store.lastFreeze(of: mount) { results.add(try? FreezeRecord(encoded: last.body)) }
-    for id in recent {
+    for id in recent.runs {
       guard let run = try store.run(id), let record = try? RunRecord(encoded: run.body) else { continue }
       results.add(run, record)
     }
@@ -39,7 +39,7 @@ struct FreezeRecording: Sendable {
       StoredFreeze(
         mount: mount, created: Clock.now(), cause: cause.rawValue, files: Int64(record.results.count),
         bytes: record.bytes, body: record.encoded))
-    runs.forget(entries)
+    runs.forget(recent)
     return (id, record.results.count)
   }
 

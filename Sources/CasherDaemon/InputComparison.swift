@@ -11,6 +11,7 @@ import Synchronization
 /// it again, never the look.
 struct InputComparison: Sendable {
   private let record: RunRecord
+  /// What was seen before; may be empty.
   private let known: [Glimpse?]
   private let tree: Tree
   private let digester: FileDigester
@@ -83,6 +84,8 @@ struct InputComparison: Sendable {
     }
   }
 
+  private func wasSeen(_ glimpse: Glimpse, _ index: Int) -> Bool { index < known.count && known[index] == glimpse }
+
   // MARK: files
 
   private func entryHolds(
@@ -99,7 +102,7 @@ struct InputComparison: Sendable {
     }
     let glimpse = Glimpse(status)
     let isWritten = digester.isBeingWritten(status.key)
-    if !isWritten, known[index] == glimpse { return true }
+    if !isWritten, wasSeen(glimpse, index) { return true }
     guard Evaluator.evaluate(observation, reader, digester) == record.values[index] else { return false }
     if !isWritten, glimpse.isSettled(at: began),
       let after = try? reader.status(of: observation.path, following: following), Glimpse(after) == glimpse
@@ -115,7 +118,7 @@ struct InputComparison: Sendable {
     _ index: Int, _ observation: Observation, _ reader: TreeReader, _ findings: inout Findings
   ) -> Bool {
     let glimpse = glimpseOfDirectory(observation)
-    if let glimpse, known[index] == glimpse { return true }
+    if let glimpse, wasSeen(glimpse, index) { return true }
     guard Evaluator.evaluate(observation, reader, digester) == record.values[index] else { return false }
     if let glimpse, glimpse.isSettled(at: began), glimpseOfDirectory(observation) == glimpse {
       findings.glimpses.append((index, glimpse))

@@ -1,88 +1,96 @@
-import CasherRecord
 import CasherStore
 import CasherSystem
 import Synchronization
 
-/// The runs that calls were lately answered with, by weak key, those used last first; so that a call like an earlier one
-/// costs no search in the database.
+/// The runs that calls were lately answered with, by weak key, so that a call like an earlier one costs no search in the
+/// database. Bounded.
 ///
 /// Says nothing about whether a run is still stored: who uses one asks the database, which all processes share.
 final class KnownRuns: Sendable {
-  /// The runs of one weak key.
-  struct Entry: Sendable {
-    /// The newest run of the store when it was last known that no other run of this key had been stored since.
-    var newest: NewestRun
-    var runs: [KnownRun]
-  }
-
   private struct State {
     /// What was used lately, and what was used before that; each of about `generation` in weight.
-    var young: [Digest: Entry] = [:]
-    var old: [Digest: Entry] = [:]
+    var young: [Digest: KnownRunSet] = [:]
+    var old: [Digest: KnownRunSet] = [:]
     var weight = 0
+    /// Keys whose runs are being learned, or could not be when it was tried (CLOCK_MONOTONIC, nanoseconds).
+    var learning: [Digest: Int64] = [:]
   }
 
   private let state = Mutex(State())
-  /// In the weight of runs; two generations take some 60 MB at most.
-  private static let generation = 150_000
-  /// Runs that are kept of one weak key.
-  static let runsPerKey = 2000
+  /// In the weight of runs; two generations take some 60 MB.
+  static let generation = 300_000
+  /// Nanoseconds after which it is tried again to learn the runs of a key.
+  private static let patience: Int64 = 60_000_000_000
 
-  func entry(_ weakKey: Digest) -> Entry? {
+  /// The runs that are known of a key.
+  func runs(of weakKey: Digest) -> KnownRunSet? {
     state.withLock { state in
-      if let entry = state.young[weakKey] { return entry }
-      guard let entry = state.old.removeValue(forKey: weakKey) else { return nil }
-      KnownRuns.put(entry, weakKey, &state)
-      return entry
+      if let runs = state.young[weakKey] { return runs }
+      guard let runs = state.old[weakKey] else { return nil }
+      KnownRuns.put(runs, weakKey, &state)
+      return runs
     }
   }
 
   /// A call was answered with the run, when `newest` was the store's newest one.
   func note(_ run: KnownRun, under weakKey: Digest, newest: NewestRun) {
     if run.weight > KnownRuns.generation { return }
-    state.withLock { state in
-      var entry = state.young[weakKey] ?? state.old[weakKey] ?? Entry(newest: newest, runs: [])
-      entry.newest = newest
-      if entry.runs.first?.id == run.id, entry.runs.first === run {
-        state.young[weakKey]?.newest = newest
-        return
-      }
-      entry.runs.removeAll { $0.id == run.id }
-      entry.runs.insert(run, at: 0)
-      if entry.runs.count > KnownRuns.runsPerKey { entry.runs.removeLast() }
-      KnownRuns.put(entry, weakKey, &state)
+    if let runs = runs(of: weakKey) {
+      add([run], to: runs, under: weakKey, newest: newest)
+    } else {
+      replace(KnownRunSet(newest: newest, runs: [run], isComplete: false), under: weakKey)
     }
   }
 
-  /// Other runs than those that are known may be there.
-  func forget(_ weakKey: Digest) {
-    state.withLock { state in
-      if let entry = state.young.removeValue(forKey: weakKey) { state.weight -= KnownRuns.weight(of: entry) }
-      state.old[weakKey] = nil
-    }
+  /// More runs of the key are known, as of when `newest` was the store's newest one; the last of them was used last.
+  func add(_ added: [KnownRun], to runs: KnownRunSet, under weakKey: Digest, newest: NewestRun) {
+    let change = runs.add(added, newest: newest)
+    if change == 0 { return }
+    state.withLock { state in if state.young[weakKey] === runs { state.weight += change } }
   }
 
   /// The run is no longer stored, or cannot be used.
-  func forget(_ run: KnownRun, under weakKey: Digest) {
+  func remove(_ run: KnownRun, from runs: KnownRunSet, under weakKey: Digest) {
+    let change = runs.remove(run)
+    state.withLock { state in if state.young[weakKey] === runs { state.weight += change } }
+  }
+
+  func replace(_ runs: KnownRunSet, under weakKey: Digest) {
     state.withLock { state in
-      guard var entry = state.young[weakKey] else { return }
-      entry.runs.removeAll { $0 === run }
-      KnownRuns.put(entry, weakKey, &state)
+      KnownRuns.drop(weakKey, &state)
+      KnownRuns.put(runs, weakKey, &state)
     }
   }
 
-  private static func put(_ entry: Entry, _ weakKey: Digest, _ state: inout State) {
-    let weight = weight(of: entry)
-    if let former = state.young.removeValue(forKey: weakKey) { state.weight -= KnownRuns.weight(of: former) }
+  /// Other runs of the key than those that are known may be there.
+  func forget(_ weakKey: Digest) { state.withLock { state in KnownRuns.drop(weakKey, &state) } }
+
+  /// Calls `body`, which is false when it could not do it, unless another thread does so for the same key, or it could
+  /// not be done a short time ago.
+  func learning(_ weakKey: Digest, _ body: () -> Bool) {
+    let time = Clock.monotonic()
+    let isDue = state.withLock { state in
+      if state.learning.count > 1000 { state.learning = state.learning.filter { time - $0.value < KnownRuns.patience } }
+      if let last = state.learning[weakKey], time - last < KnownRuns.patience { return false }
+      state.learning[weakKey] = time
+      return true
+    }
+    if isDue, body() { state.withLock { $0.learning[weakKey] = nil } }
+  }
+
+  private static func drop(_ weakKey: Digest, _ state: inout State) {
+    if let runs = state.young.removeValue(forKey: weakKey) { state.weight -= runs.weight }
     state.old[weakKey] = nil
-    if state.weight + weight > generation, !state.young.isEmpty {
+  }
+
+  private static func put(_ runs: KnownRunSet, _ weakKey: Digest, _ state: inout State) {
+    state.old[weakKey] = nil
+    if state.weight + runs.weight > generation, !state.young.isEmpty {
       state.old = state.young
       state.young = [:]
       state.weight = 0
     }
-    state.young[weakKey] = entry
-    state.weight += weight
+    state.young[weakKey] = runs
+    state.weight += runs.weight
   }
-
-  private static func weight(of entry: Entry) -> Int { entry.runs.reduce(0) { $0 + $1.weight } }
 }

@@ -29,10 +29,11 @@ struct Lookup {
     }
     do {
       let demands = Demands(strictly: strictly, since: since)
-      if let run = try findKnown(weakKey, demands, &evaluator, input) { return run }
-      // What was found so far may be a moment old: what comes now is to be of the same moment.
-      evaluator = Evaluator(tree: tree, digester: digester)
-      return try search(weakKey, demands, &evaluator, input)
+      switch try findKnown(weakKey, demands, &evaluator, input) {
+      case .found(let run): return run
+      case .nothing: return nil
+      case .tooLittle: return try search(weakKey, demands, &evaluator, input)
+      }
     } catch let error as StoreError {
       throw .store(error)
     } catch {
@@ -46,34 +47,70 @@ struct Lookup {
     let since: Int64?
   }
 
-  /// Among the runs that calls were answered with before. Nil also when others have to be looked at first.
+  private enum Knowledge {
+    case found(KnownRun)
+    /// No run that is stored will do.
+    case nothing
+    /// Others than the known ones have to be looked at.
+    case tooLittle
+  }
+
+  /// Runs of one key that were stored since its entry was made are taken in one by one while they are so few.
+  private static let fewRuns = 16
+
+  /// Among the runs that are known.
   private func findKnown(
     _ weakKey: Digest, _ demands: Demands, _ evaluator: inout Evaluator,
     _ input: (ConsumedInput?) throws(CallAborted) -> Bool
-  ) throws -> KnownRun? {
-    guard let entry = known.entry(weakKey) else { return nil }
-    for run in entry.runs {
-      // Where many are known they are told apart by few paths, which are evaluated once for all.
-      if entry.runs.count > 1, let (observation, value) = run.suspect, evaluator.value(of: observation) != value {
-        continue
+  ) throws -> Knowledge {
+    while let runs = known.runs(of: weakKey) {
+      let (before, isComplete) = (runs.newest, runs.isComplete)
+      var obstacle = MissReason.inputs
+      let candidates = runs.candidates { evaluator.value(of: $0) }
+      let fitting = try candidates.first { run in
+        // Most are told apart by few paths, which are evaluated once for all.
+        if candidates.count > 1, let (observation, value) = run.suspect, evaluator.value(of: observation) != value {
+          return false
+        }
+        guard run.holds(in: tree, digester) else { return false }
+        let reason = try reasonAgainst(run, demands, &evaluator, input)
+        if let reason { obstacle = MissReason.further(obstacle, reason) }
+        return reason == nil
       }
-      guard run.holds(in: tree, digester), isGood(run, since: demands.since) else { continue }
-      let holds = Condition.hold(run.record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
-      guard holds else { continue }
-      guard try input(run.record.input) else { continue }
-      guard let newest = try newest(ifUsable: run.id) else {
-        known.forget(run, under: weakKey)
-        return nil
+      if fitting == nil, !isComplete { return .tooLittle }
+      let newest: NewestRun?
+      if let fitting {
+        newest = try self.newest(ifUsable: fitting.id)
+        if newest == nil { known.remove(fitting, from: runs, under: weakKey) }
+      } else {
+        newest = try store.newestRun()
       }
-      if newest != entry.newest, try store.mayHaveRuns(weakKey: weakKey, since: entry.newest) {
+      guard let newest else { return .tooLittle }
+      if newest != before {
         // A run that was stored since goes first.
-        known.forget(weakKey)
-        return nil
+        guard let later = try store.runs(weakKey: weakKey, storedAfter: before, limit: Lookup.fewRuns) else {
+          known.forget(weakKey)
+          return .tooLittle
+        }
+        let added = later.runs.compactMap { stored in
+          (try? RunRecord(encoded: stored.body)).map { KnownRun(id: stored.id, created: stored.created, record: $0) }
+        }
+        guard added.count == later.runs.count else { return .tooLittle }
+        if !added.isEmpty {
+          known.add(added, to: runs, under: weakKey, newest: later.newest)
+          continue
+        }
       }
-      known.note(run, under: weakKey, newest: newest)
-      return run
+      guard let fitting else {
+        // They may all have been removed.
+        if try store.pathSetDigests(weakKey: weakKey, limit: 1).isEmpty { return .tooLittle }
+        trace.met(obstacle)
+        return .nothing
+      }
+      known.add([fitting], to: runs, under: weakKey, newest: newest)
+      return .found(fitting)
     }
-    return nil
+    return .tooLittle
   }
 
   /// Among all runs that are stored.
@@ -83,7 +120,8 @@ struct Lookup {
   ) throws -> KnownRun? {
     // Before the search: what is stored during it has not been seen.
     let newest = try store.newestRun()
-    for digest in try store.pathSetDigests(weakKey: weakKey) {
+    for (number, digest) in try store.pathSetDigests(weakKey: weakKey).enumerated() {
+      if number == KnownRuns.manyPathSets { trace.longSearches.insert(weakKey) }
       guard let pathSet = try pathSets.pathSet(digest, from: store) else { continue }
       trace.met(.inputs)
       let values = pathSet.observations.map { evaluator.value(of: $0) }
@@ -94,17 +132,8 @@ struct Lookup {
         // One copy for all runs that have the path set.
         if record.observations == pathSet.observations { record.observations = pathSet.observations }
         let run = KnownRun(id: stored.id, created: stored.created, record: record)
-        guard isGood(run, since: demands.since) else {
-          trace.met(.expired)
-          continue
-        }
-        let holds = Condition.hold(record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
-        guard holds else {
-          trace.met(.ownOutputs)
-          continue
-        }
-        guard try input(record.input) else {
-          trace.met(.standardInput)
+        if let reason = try reasonAgainst(run, demands, &evaluator, input) {
+          trace.met(reason)
           continue
         }
         guard try self.newest(ifUsable: run.id) != nil else {
@@ -130,9 +159,16 @@ struct Lookup {
     }
   }
 
-  private func isGood(_ run: KnownRun, since: Int64?) -> Bool {
-    if let since, run.created < since { return false }
-    return run.record.expires.map { $0 > Clock.now() } ?? true
+  /// What keeps a run whose inputs are as they were from being the answer; nil when nothing does.
+  private func reasonAgainst(
+    _ run: KnownRun, _ demands: Demands, _ evaluator: inout Evaluator,
+    _ input: (ConsumedInput?) throws(CallAborted) -> Bool
+  ) throws(CallAborted) -> MissReason? {
+    if let since = demands.since, run.created < since { return .expired }
+    if let expires = run.record.expires, expires <= Clock.now() { return .expired }
+    let holds = Condition.hold(run.record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
+    if !holds { return .ownOutputs }
+    return try input(run.record.input) ? nil : .standardInput
   }
 }
 

@@ -14,6 +14,16 @@ final class MountRuns: Sendable {
     var file: FileDescriptor?
     var ids: [Digest] = []
     var distinct: Set<Digest> = []
+    /// How often entries were left out.
+    var era = 0
+  }
+
+  /// Entries, to be forgotten when what they say is on record.
+  struct Taken {
+    /// Each run once, where it was last.
+    let runs: [Digest]
+    fileprivate let entries: Int
+    fileprivate let era: Int
   }
 
   /// So many entries more than there are runs are let be before the file is written anew.
@@ -60,6 +70,7 @@ final class MountRuns: Sendable {
       state.distinct.insert(run)
       if state.ids.count > 2 * state.distinct.count + MountRuns.slack {
         state.ids = MountRuns.latest(state.ids)
+        state.era += 1
         rewrite(&state)
       } else {
         try? state.file?.writeAll(run.bytes)
@@ -67,15 +78,18 @@ final class MountRuns: Sendable {
     }
   }
 
-  /// Each run once, where it was last; and how many entries that was made from.
-  var all: (runs: [Digest], entries: Int) {
-    state.withLock { state in (MountRuns.latest(state.ids), state.ids.count) }
+  /// Everything that there is now.
+  var all: Taken {
+    state.withLock { Taken(runs: MountRuns.latest($0.ids), entries: $0.ids.count, era: $0.era) }
   }
 
-  /// Forgets the first so many entries.
-  func forget(_ entries: Int) {
+  /// Forgets what was taken, and not what has come since. Where entries were left out meanwhile, all stay: what is
+  /// recorded twice does no harm.
+  func forget(_ taken: Taken) {
     state.withLock { state in
-      state.ids.removeFirst(min(entries, state.ids.count))
+      guard taken.era == state.era else { return }
+      state.era += 1
+      state.ids.removeFirst(taken.entries)
       state.distinct = Set(state.ids)
       rewrite(&state)
     }

@@ -68,6 +68,7 @@ struct MountState {
     if let threads = configuration.threads { overlayConfiguration.threads = threads }
     overlayConfiguration.blobs = blobs
     overlayConfiguration.journal = MountState.journal(in: directory)
+    configuration.removeStaleState()
     overlayConfiguration.journalCopy = configuration.journalCopy
     overlayConfiguration.synchronizesJournal = configuration.durability == .full
     do throws(OverlayError) { return try Overlay(configuration: overlayConfiguration, recorder: recorder) } catch {

@@ -32,7 +32,7 @@ struct Placer {
     var directories = Directories(tree: tree)
     defer { directories.close() }
     var batch = PlacingBatch(record, run: run, overlay: overlay, caller: caller)
-    let facets = Placer.facets(of: record)
+    var facets = OutputFacets(record)
     let time = Clock.now()
     if let parent { noteObservations(record, parent) }
     var permissionsLast: [(FilePath, UInt32)] = []
@@ -48,7 +48,7 @@ struct Placer {
           throw error
         }
         let name = output.path.lastComponent
-        announce(output, name, directory, facets[output.path] ?? .probed, parent)
+        announce(output, name, directory, &facets, parent)
         if try take(output, name, directory, caller, time, &batch) { continue }
         try changeName(of: output, in: directory) { () throws(Errno) in
           try put(output, name, in: directory, caller, time, &permissionsLast)
@@ -83,21 +83,6 @@ struct Placer {
     return path.components.allSatisfy { $0 != "." && $0 != ".." && !$0.bytes.contains(0) && $0.bytes.count <= 255 }
   }
 
-  private static func facets(of record: RunRecord) -> [FilePath: Touched.Facets] {
-    var result: [FilePath: Touched.Facets] = [:]
-    for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
-      if condition.role == .left { continue }
-      let facets =
-        condition.observation.facet == .entry && condition.role == .free
-        ? .made : RunRecorder.facets(condition.observation.facet)
-      result[condition.observation.path, default: []].formUnion(facets)
-    }
-    for observation in record.observations where observation.facet == .entry || observation.facet == .bytecode {
-      result[observation.path, default: []].formUnion(.content)
-    }
-    return result
-  }
-
   // MARK: runs in flight
 
   private func noteObservations(_ record: RunRecord, _ parent: Run) {
@@ -120,9 +105,10 @@ struct Placer {
   }
 
   private func announce(
-    _ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ facets: Touched.Facets, _ parent: Run?
+    _ output: Output, _ name: FilePath, _ directory: OpenDirectory, _ known: inout OutputFacets, _ parent: Run?
   ) {
     guard !runs.isIdle, !output.path.isAbsolute else { return }
+    let facets = known.facets(of: output.path)
     let reference = DirectoryReference.located(directory.key, directory.path)
     runs.change(
       by: parent, .name(name, reference), own: { $0.willReplace(name, in: reference, facets) })
@@ -365,6 +351,35 @@ struct Placer {
 
   private func acting<Result>(_ caller: Caller, _ body: () throws(Errno) -> Result) throws(Errno) -> Result {
     try Credentials.actingAs(user: caller.user, group: caller.group, groups: caller.groups, body)
+  }
+}
+
+/// What a recorded run knew of the paths that it made things at; found out when it is first asked for.
+private struct OutputFacets {
+  private let record: RunRecord
+  private var known: [FilePath: Touched.Facets]?
+
+  init(_ record: RunRecord) { self.record = record }
+
+  mutating func facets(of path: FilePath) -> Touched.Facets {
+    let all = known ?? OutputFacets.all(of: record)
+    known = all
+    return all[path] ?? .probed
+  }
+
+  private static func all(of record: RunRecord) -> [FilePath: Touched.Facets] {
+    var result: [FilePath: Touched.Facets] = [:]
+    for condition in record.conditions where condition.observation.isInside && condition.observation.facet != .listing {
+      if condition.role == .left { continue }
+      let facets =
+        condition.observation.facet == .entry && condition.role == .free
+        ? .made : RunRecorder.facets(condition.observation.facet)
+      result[condition.observation.path, default: []].formUnion(facets)
+    }
+    for observation in record.observations where observation.facet == .entry || observation.facet == .bytecode {
+      result[observation.path, default: []].formUnion(.content)
+    }
+    return result
   }
 }
 

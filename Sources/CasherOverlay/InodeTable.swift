@@ -20,7 +20,13 @@ final class InodeTable: Sendable {
   private let nodeCount = Atomic<Int>(0)
   private let inodeCount = Atomic<Int>(0)
   private let writerCount = Atomic<Int>(0)
+  /// Handles that read a placed file through the daemon, each with the blob open, by the file's number.
+  private let blobReaders = Mutex<[UInt64: [FileHandle]]>([:])
+  /// Nodes forgotten since memory was last given back.
+  private let forgottenCount = Atomic<Int>(0)
   private static let shardCount = 64
+  /// Nodes that are forgotten before memory is given back; together they take some 5 MB.
+  private static let manyForgotten = 20_000
 
   private final class Shard: @unchecked Sendable {  // `buckets` is only touched under `lock`
     let lock = Lock()
@@ -241,6 +247,14 @@ final class InodeTable: Sendable {
     if let placeOfNode { unpin(placeOfNode.directory) }
     if let left { unpin(left.directory) }
     ended.release()
+    giveBackMemory()
+  }
+
+  /// When half of what there was has been forgotten: so the work is in proportion to what was forgotten, whatever stays.
+  private func giveBackMemory() {
+    let forgotten = forgottenCount.add(1, ordering: .relaxed).newValue
+    guard forgotten >= InodeTable.manyForgotten, forgotten >= liveNodes else { return }
+    if forgottenCount.exchange(0, ordering: .relaxed) >= InodeTable.manyForgotten { ProcessMemory.giveBack() }
   }
 
   private func unlink(_ node: Node, from inode: Inode) -> Unmanaged<Node>? {
@@ -323,10 +337,24 @@ final class InodeTable: Sendable {
     place.name.free()
   }
 
+  /// A descriptor of a placed file's blob that somebody has open, at its begin; nil when nobody has. The caller closes
+  /// it.
+  func descriptorOfReader(_ inode: Inode) -> FileDescriptor? {
+    if let kept = pool.acquireOpen(inode) {
+      defer { pool.release(inode) }
+      return try? kept.duplicateAtStart()
+    }
+    let readers = blobReaders.withLock { $0[inode.key.inode] ?? [] }
+    return readers.lazy.compactMap { try? $0.openDescriptor?.duplicateAtStart() }.first
+  }
+
   // MARK: open handles
 
   func didOpen(_ handle: FileHandle) {
     let inode = handle.node.inode
+    if inode.key.isPlaced, !handle.holdsDescriptor {
+      blobReaders.withLock { $0[inode.key.inode, default: []].append(handle) }
+    }
     if handle.isWritable { writerCount.add(1, ordering: .sequentiallyConsistent) }
     withLock(of: inode.key) {
       inode.pins += 1
@@ -339,6 +367,12 @@ final class InodeTable: Sendable {
 
   func didRelease(_ handle: FileHandle) {
     let inode = handle.node.inode
+    if inode.key.isPlaced, !handle.holdsDescriptor {
+      blobReaders.withLock { readers in
+        readers[inode.key.inode]?.removeAll { $0 === handle }
+        if readers[inode.key.inode]?.isEmpty ?? false { readers[inode.key.inode] = nil }
+      }
+    }
     withLock(of: inode.key) {
       inode.openHandles -= 1
       if handle.isWritable { inode.openWriters -= 1 }

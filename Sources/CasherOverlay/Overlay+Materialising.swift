@@ -62,9 +62,8 @@ extension Overlay {
   /// Whoever has a placed file open keeps its content, whatever became of the blob.
   private func openContent(of file: PlacedFile) throws(Errno) -> FileDescriptor {
     do throws(Errno) { return try table.open(file) } catch {
-      guard let inode = table.inode(for: file.key), let kept = table.pool.acquireOpen(inode) else { throw error }
-      defer { table.pool.release(inode) }
-      return try kept.duplicateAtStart()
+      guard let inode = table.inode(for: file.key), let kept = table.descriptorOfReader(inode) else { throw error }
+      return kept
     }
   }
 

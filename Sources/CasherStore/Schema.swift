@@ -13,6 +13,7 @@ enum Schema {
       script: """
         PRAGMA auto_vacuum=INCREMENTAL;
         PRAGMA temp_store=MEMORY;
+        PRAGMA cache_size=-8192;
         PRAGMA trusted_schema=OFF;
         PRAGMA cell_size_check=ON;
         PRAGMA synchronous=\(options.durability == .full ? "FULL" : "NORMAL");

@@ -82,12 +82,19 @@ extension Store {
       }
     }
     try database.read { connection throws(StoreError) in try eviction.close(before, connection) }
-    if eviction.report.freedBytes > 0 {
-      try? database.maintain { connection throws(StoreError) in
-        try connection.query(built: "PRAGMA incremental_vacuum(4096)", []) { _ in true }
-      }
-    }
+    if eviction.report.freedBytes > 0 { try? giveBackPages(all: request.minFree != nil) }
     return eviction.report
+  }
+
+  /// Makes the database's file smaller when much of it is unused, or with `all` in any case. Little is left for what comes: a page that is given
+  /// back is filled with one from the file's end, at the cost of some writes each.
+  private func giveBackPages(all: Bool) throws(StoreError) {
+    try database.maintain { connection throws(StoreError) in
+      let unused = try connection.first("PRAGMA freelist_count") { $0.integer(0) } ?? 0
+      let pages = try connection.first("PRAGMA page_count") { $0.integer(0) } ?? 0
+      guard all || unused > pages / 8 else { return }
+      try connection.query(built: "PRAGMA incremental_vacuum(4096)", []) { _ in true }
+    }
   }
 
   /// Does what gives space back, and once more with the reserve given up where the disk is too full even for that.
@@ -193,7 +200,9 @@ private struct Eviction {
   private var cursor: (used: Int64, row: Int64) = (.min, 0)
   /// Bytes that were free when so many were stored.
   private var disk: (free: Int64, stored: Int64)?
-  private static let batch: Int64 = 32
+  /// So many go in one transaction: the more, the fewer times the pages that they share are written, and the longer
+  /// others wait.
+  private static let batch: Int64 = 128
 
   init(store: Store, _ request: EvictionRequest) {
     self.store = store

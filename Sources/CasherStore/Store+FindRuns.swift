@@ -72,24 +72,54 @@ extension Store {
 
   /// The run that was stored last, in whichever process; nil when there is none.
   public func newestRun() throws(StoreError) -> NewestRun? {
-    try database.read { connection throws(StoreError) in
-      try connection.first("SELECT seq, id FROM runs ORDER BY seq DESC LIMIT 1") { row in
-        row.digest(1).map { NewestRun(row: row.integer(0), id: $0) }
-      }
+    try database.read { connection throws(StoreError) in try newestRun(connection) }
+  }
+
+  private func newestRun(_ connection: Connection) throws(StoreError) -> NewestRun? {
+    try connection.first("SELECT seq, id FROM runs ORDER BY seq DESC LIMIT 1") { row in
+      row.digest(1).map { NewestRun(row: row.integer(0), id: $0) }
     }
   }
 
-  /// Whether a run of the weak key may have been stored since `newest` was the newest one of all.
-  public func mayHaveRuns(weakKey: Digest, since newest: NewestRun) throws(StoreError) -> Bool {
-    try database.read { connection throws(StoreError) in
+  /// The runs of the weak key that were stored since `newest` was the newest one of all, in their order, and the last of
+  /// them, or `newest` when there is none; nil when that cannot be told any more, or when they are more than `limit`.
+  public func runs(
+    weakKey: Digest, storedAfter newest: NewestRun, limit: Int
+  ) throws(StoreError) -> (runs: [StoredRun], newest: NewestRun)? {
+    try database.readTransaction { connection throws(StoreError) -> (runs: [StoredRun], newest: NewestRun)? in
       // A number is given out again once the newest run is removed; as long as that one is there, later ones have
-      // higher numbers. Few are later: the key's own index would be the longer way.
-      try connection.first(
+      // higher numbers.
+      let isThere = try connection.first(
+        "SELECT 1 FROM runs WHERE seq = ? AND id = ?", .integer(newest.row), .digest(newest.id)
+      ) { _ in true }
+      if isThere == nil { return nil }
+      // Few are later: the key's own index would be the longer way.
+      let found = try connection.all(
         """
-        SELECT NOT EXISTS(SELECT 1 FROM runs WHERE seq = ?1 AND id = ?2)
-          OR EXISTS(SELECT 1 FROM runs WHERE seq > ?1 AND +weak = ?3)
-        """, .integer(newest.row), .digest(newest.id), .digest(weakKey)
-      ) { $0.integer(0) != 0 } ?? true
+        SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set
+        WHERE r.seq > ? AND +r.weak = ? ORDER BY r.seq LIMIT ?
+        """, .integer(newest.row), .digest(weakKey), .integer(Int64(limit) + 1)
+      ) { RunRow($0) }
+      if found.count > limit { return nil }
+      return (try whole(found, connection), found.last.map { NewestRun(row: $0.row, id: $0.run.id) } ?? newest)
+    }
+  }
+
+  /// All runs of a weak key with their bodies, most recently used first, and the store's newest run at that moment; nil
+  /// when they are more than `limit`, or have more than `inputLimit` inputs together.
+  public func allRuns(
+    weakKey: Digest, limit: Int, inputLimit: Int64
+  ) throws(StoreError) -> (runs: [StoredRun], newest: NewestRun)? {
+    try database.readTransaction { connection throws(StoreError) -> (runs: [StoredRun], newest: NewestRun)? in
+      guard let newest = try newestRun(connection) else { return nil }
+      let found = try connection.all(
+        """
+        SELECT r.*, p.digest FROM runs r JOIN path_sets p ON p.id = r.path_set
+        WHERE r.weak = ? ORDER BY r.used DESC LIMIT ?
+        """, .digest(weakKey), .integer(Int64(limit) + 1)
+      ) { RunRow($0) }
+      if found.count > limit || found.reduce(0, { $0 &+ $1.run.inputCount }) > inputLimit { return nil }
+      return (try whole(found, connection), newest)
     }
   }
 

@@ -6,7 +6,8 @@ extension Command {
     name: "rm", operands: "RUN...", operandCount: 1...Int.max, summary: "remove stored runs",
     details: """
       Removes the runs, and the contents that only they needed. The next call of their commands runs again, in every \
-      mount. When one of them is not there, nothing is removed. Files in a mount stay as they are.
+      mount. When one of them is not there, nothing is removed. Files in a mount stay as they are, and freezes that name \
+      the runs stay on record.
       """,
     options: [Option.json, Option.cacheDirectory], run: removeRuns)
 
@@ -14,7 +15,8 @@ extension Command {
     name: "clear", operands: "", operandCount: 0...0, summary: "remove all stored runs",
     details: """
       Removes every stored run and every content that no mount shows. Asks first on a terminal; elsewhere --yes has to \
-      be given. What was counted stays; 'casherfs stats --zero' begins anew with that.
+      be given. What was counted stays; 'casherfs stats --zero' begins anew with that. Freezes stay on record; 'casherfs \
+      freezes --forget' forgets them.
       """,
     options: [Option("--yes", short: "-y", "do not ask"), Option.json, Option.cacheDirectory], run: clearStore)
 }

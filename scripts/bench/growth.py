@@ -85,16 +85,26 @@ def variants(session, name):
 
 def path_sets(session, name):
     """One command whose reads depend on what it reads; a call meets any of its path sets."""
+    yield from differing_path_sets(session, name, 1, "path sets")
+
+
+def wide_path_sets(session, name):
+    """As `path_sets`, each with 20 files of its own, which no other has."""
+    yield from differing_path_sets(session, name, 20, "path sets of 20 files of their own")
+
+
+def differing_path_sets(session, name, files, label):
     def listed(number):
-        return b"f-%08d\n" % number
+        return b"".join(b"f-%08d-%02d\n" % (number, index) for index in range(files))
 
     def fill(mount, size):
         for number in range(size):
-            write(mount.path(f"f-{number:08}"), b"content\n")
+            for path in listed(number).split():
+                write(mount.path(path.decode()), b"content\n")
         write(mount.path("list"), listed(0))
         mount.record("sh", "-c", "cat $(cat list)")
         archive.multiply(mount, size - 1, lambda n: (
-            [(b"f-00000000", b"f-%08d" % n), (archive.digest(listed(0)), archive.digest(listed(n)))], []),
+            [(b"f-00000000-", b"f-%08d-" % n), (archive.digest(listed(0)), archive.digest(listed(n)))], []),
             keeps_command=True)
 
     def prepare(mount, size):
@@ -102,8 +112,8 @@ def path_sets(session, name):
 
     sizes = session.size([1, 10, 100, 1_000], [1, 10])
     yield from compare(
-        session, name, f"growth, hit with {sizes[-1]} path sets of one command", sizes, lambda size: f"{size} path sets",
-        fill, prepare, ["sh", "-c", "cat $(cat list)"], None, "path sets")
+        session, name, f"growth, hit with {sizes[-1]} {label} of one command", sizes, lambda size: f"{size} path sets",
+        fill, prepare, ["sh", "-c", "cat $(cat list)"], (f"growth, {sizes[-1]} {label}, of one", 2), label)
 
 
 def inputs(session, name):
@@ -215,6 +225,6 @@ def eviction(session, name):
 
 
 BENCHMARKS = {
-    "growth-runs": runs, "growth-variants": variants, "growth-path-sets": path_sets, "growth-inputs": inputs,
-    "growth-tree": tree, "growth-eviction": eviction,
+    "growth-runs": runs, "growth-variants": variants, "growth-path-sets": path_sets,
+    "growth-wide-path-sets": wide_path_sets, "growth-inputs": inputs, "growth-tree": tree, "growth-eviction": eviction,
 }
