@@ -120,8 +120,6 @@ public enum Daemon {
         socket: socket.path, mount: configuration.directory, directory: directory.path, view: directory.view.token
       ).encoded
     }
-    // Not when it is needed: a command may have seen before that it is not there.
-    if let file = configuration.stateFile("placed") { try? file.parent.makeDirectories() }
     let overlay = try state.makeOverlay(recorder: runs)
     let recovery = state.recover(overlay)
     do throws(OverlayError) { try overlay.mount() } catch { throw .overlay(error) }

@@ -17,6 +17,7 @@ final class RootView: Sendable {
   }
 
   private let state = Mutex(State.unmade)
+  private let hasPrepared = Atomic(false)
   private let configuration: DaemonConfiguration
   private let recorder: OutsideRecorder
   /// Whether the mount's own overlay has passthrough; nil while it is not known.
@@ -67,6 +68,10 @@ final class RootView: Sendable {
     let other = parent?.process ?? 0
     guard Namespaces.sharesMounts(caller.process, with: parent == nil ? nil : other) else {
       return "the command is called in another mount namespace"
+    }
+    // What the daemon makes when a hit comes is there before the first command can have seen that it is not.
+    if !hasPrepared.exchange(true, ordering: .relaxed), let file = configuration.stateFile("placed") {
+      try? file.parent.makeDirectories()
     }
     return nil
   }
