@@ -137,7 +137,7 @@ struct OutsideRecording {
       throw .outsideUpdate(path)
     }
     if policy == .refuse { throw .outsideWriteRefused(path) }
-    let wasMissing = observed.contains(.missing) || produced.contains(.madeNew) || wasBornInRun(path)
+    let wasMissing = wasMissing(access, path)
     let isReplaced = produced.contains(.replaced)
     if !wasMissing {
       if !observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { throw .outsideUpdate(path) }
@@ -167,9 +167,8 @@ struct OutsideRecording {
   /// What the run wrote is no output; what it had learned of it before is an input all the same.
   private mutating func leaveOut(_ access: OutsideAccess) throws(Uncacheable) {
     let path = OutsideRecording.canonical(access.path)
-    let isMissed = access.observed.contains(.missing)
-    if isMissed { add(path, .entry, before: .absent, role: .decisive) }
-    if isMissed || access.produced.contains(.madeNew) || wasBornInRun(path) { return }
+    if access.observed.contains(.missing) { add(path, .entry, before: .absent, role: .decisive) }
+    if wasMissing(access, path) { return }
     if !access.observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { throw .outsideUpdate(path) }
   }
 
@@ -178,6 +177,14 @@ struct OutsideRecording {
     conditions.append(
       Condition(
         observation, before: before, after: Evaluator.evaluate(observation, tree, digester), role: role))
+  }
+
+  /// Whether nothing stood at the path before the run. What the run saw there before it changed it was there; and of a file
+  /// that was renamed onto the path its birth tells nothing of what it replaced.
+  private func wasMissing(_ access: OutsideAccess, _ path: FilePath) -> Bool {
+    if !access.observed.isDisjoint(with: [.read, .executed, .lookedUp, .linkRead]) { return false }
+    if access.observed.contains(.missing) || access.produced.contains(.madeNew) { return true }
+    return !access.produced.contains(.replaced) && wasBornInRun(path)
   }
 
   /// Where the filesystem knows when a file came to be (statx(2), STATX_BTIME).

@@ -3,6 +3,26 @@ import Testing
 
 @Suite("Outside the mount")
 struct OutsideTests {
+  @Test(
+    "What was read outside and then replaced or removed is an input whose value is gone: not stored",
+    arguments: [[], ["--outside=strace"]])
+  func readThenReplaced(options: [String]) throws {
+    try withTwins(prepare: "echo aaa > ../out/f") { twins throws in
+      twins.options = options
+      for script in [
+        "sed -i s/a/b/ ../out/f; cat ../out/f",
+        "cat ../out/f > ../out/g; echo x >> ../out/g; mv ../out/g ../out/f; cat ../out/f",
+        "n=$(cat ../out/f); rm ../out/f; echo $n+ > ../out/f; cat ../out/f",
+      ] {
+        try twins.notStored(script, "outside-update")
+        try twins.notStored(script, "outside-update")
+      }
+      try twins.missThenHit("echo new > ../out/t; mv ../out/t ../out/h; cat ../out/h")
+      try twins.edit("echo other > ../out/h")
+      try twins.call(either: "echo new > ../out/t; mv ../out/t ../out/h; cat ../out/h")
+    }
+  }
+
   @Test("The content of a file outside counts, and its permission bits")
   func content() throws {
     try withTwins(prepare: "echo one > ../out/f") { twins throws in
