@@ -379,10 +379,13 @@ private struct RecordingBuilder {
     for inode in inodes {
       let now = names[inode] ?? []
       if now.contains(where: { paths[$0]?.before.status?.key == inode }) { continue }
-      let known = (recorder.byInode[inode] ?? []).filter { !$0.isProduced }
+      let all = recorder.byInode[inode] ?? []
+      // What happens to a file under an ignored name, its only one, is nobody's business.
+      if now.isEmpty, all.contains(where: { isIgnored($0) && $0.before.status?.links == 1 }) { continue }
+      let known = all.filter { !$0.isProduced }
       if !recorder.changedInPlace.contains(inode), !known.isEmpty { continue }
       if let first = now.first, let status = statuses[first] ?? nil, status.links == now.count { continue }
-      throw .linkedElsewhere(now.first ?? (recorder.byInode[inode] ?? []).first?.path ?? FilePath([]))
+      throw .linkedElsewhere(now.first ?? all.first?.path ?? FilePath([]))
     }
   }
 

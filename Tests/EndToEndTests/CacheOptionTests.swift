@@ -162,6 +162,20 @@ struct KeyOptionTests {
     }
   }
 
+  @Test("--ignore: what a command does to an ignored file that is there keeps nothing from being stored")
+  func ignored() throws {
+    for change in ["echo more >> x.log", "echo new > x.log", "sed -i s/o/a/ x.log", "rm x.log", "mv x.log y.log"] {
+      try withMount { place throws in
+        try place.write("one\n", to: "in")
+        for _ in 1...3 {
+          try place.write("old\n", to: "x.log")
+          #expect(try place.acache("cat in; \(change)", options: ["--ignore", "*.log"]).output == "one\n", "\(change)")
+        }
+        #expect(try place.counts() == Counts(hits: 2, misses: 1), "\(change)")
+      }
+    }
+  }
+
   @Test("--ignore-arg leaves an argument out by its number, and those that fit an expression as a whole")
   func ignoredArgument() throws {
     try withMount { place throws in

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import subprocess
 from typing import NamedTuple
 
 
@@ -16,6 +17,12 @@ class Project(NamedTuple):
     clean: str
     edited: tuple
     comment: str
+    needs: str  # a program, or a directory of the sources
+
+    def is_possible(self, scripts: str, sources: str) -> bool:
+        if self.needs in ("lua5.4", "zlib"):
+            subprocess.run([os.path.join(scripts, "fetch-sources"), sources, self.needs], check=False, capture_output=True)
+        return shutil.which(self.needs) is not None or os.path.isdir(os.path.join(sources, self.needs))
 
 
 def copied(source: str, prepare=lambda directory: None):
@@ -80,22 +87,22 @@ def pictures(directory: str, _: str):
 PROJECTS = [
     Project("lua", copied("lua5.4"),
             ("make -s -C src linux", "make -s -C src CC='ACACHE gcc -std=gnu99' linux", "make -s -C src linux && src/lua -e 'print(2^10)'"),
-            "make -s -C src clean", (".c", ".h"), "/* %s */"),
+            "make -s -C src clean", (".c", ".h"), "/* %s */", "lua5.4"),
     Project("zlib", copied("zlib"),
             ("./configure && rm -f configure.log && make -s libz.a example", "[ -e Makefile ] || ./configure; rm -f configure.log; make -s CC='ACACHE gcc' libz.a minigzip",
              "make -s test >/dev/null 2>&1; ls"),
-            "make -s distclean", (".c", ".h"), "/* %s */"),
+            "make -s distclean", (".c", ".h"), "/* %s */", "zlib"),
     Project("sqlite", copied("amalgamation"),
             ("gcc -O0 -c sqlite3.c -o sqlite3.o", "gcc -O0 -E sqlite3.c | grep -v '^#' | tail -n 400", "ACACHE gcc -O0 -DSQLITE_OMIT_LOAD_EXTENSION -c sqlite3.c -o small.o && ls"),
-            "rm -f *.o", (".c", ".h"), "/* %s */"),
+            "rm -f *.o", (".c", ".h"), "/* %s */", "amalgamation"),
     Project("python", python_package,
             ("/usr/bin/python3 setup.py -q build_ext --inplace && /usr/bin/python3 main.py", "/usr/bin/python3 main.py",
              "/usr/bin/python3 -m compileall -q counting; ls counting"),
-            "rm -rf build counting/*.so", (".c", ".h", ".py"), None),
+            "rm -rf build counting/*.so", (".c", ".h", ".py"), None, "gcc"),
     Project("document", document,
             ("pdflatex -interaction=batchmode paper >/dev/null && rm -f paper.log && ls", "pdflatex -interaction=nonstopmode paper | grep -c Chapter; rm -f paper.log"),
-            "rm -f *.pdf *.aux", (".tex",), "%% %s"),
-    Project("pictures", pictures, ("make -s", "make -s a.svg; dot -Tplain b.dot", "make -s && cat index"), "make -s clean", (".dot", "style"), "// %s"),
+            "rm -f *.pdf *.aux", (".tex",), "%% %s", "pdflatex"),
+    Project("pictures", pictures, ("make -s", "make -s a.svg; dot -Tplain b.dot", "make -s && cat index"), "make -s clean", (".dot", "style"), "// %s", "dot"),
 ]
 
 
