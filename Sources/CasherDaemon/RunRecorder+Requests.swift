@@ -64,7 +64,7 @@ extension RunRecorder {
       settleTruncation(touched)
       observe(touched, .content)
       // Who looked for a file, made it as it was not there, and then reads it would have begun otherwise with it there.
-      if touched.isProduced, touched.madeByMisser == thread { touched.facets.insert(.content) }
+      if touched.isProduced, touched.madeByMisser == thread { touched.isReadBack = true }
     }
     guard !access.isDisjoint(with: [.write, .truncate]) else { return }
     settleOthers(touched.key, than: thread)
@@ -107,6 +107,7 @@ extension RunRecorder {
     guard !access.isDisjoint(with: [.write, .truncate]) else { return }
     let touched = touch(directory, name)
     touched.isProduced = true
+    touched.isReadBack = false
     touched.modified = nil
     if access.contains(.truncate) { touched.isRewritten = true }
   }
@@ -274,6 +275,7 @@ extension RunRecorder {
     let replacedTime = target.isProduced ? target.modified : target.before.status?.modified
     for touched in [source, target] {
       touched.isProduced = true
+      touched.isReadBack = false
       touched.isRewritten = true
       touched.isNewInode = true
     }

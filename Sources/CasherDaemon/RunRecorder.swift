@@ -265,7 +265,9 @@ final class RunRecorder {
   /// Ends the recording.
   func freeze() {
     settleAll()
-    for touched in entries.values where touched.awaitsTruncation { touched.facets.insert(.content) }
+    for touched in entries.values where touched.awaitsTruncation || touched.isReadBack {
+      touched.facets.insert(.content)
+    }
     isFrozen = true
   }
 

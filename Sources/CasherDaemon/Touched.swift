@@ -70,6 +70,8 @@ final class Touched {
   var missedBy: Int32?
   /// The thread that first missed the file and then made it.
   var madeByMisser: Int32?
+  /// That thread has read the file, which was not changed any more after that.
+  var isReadBack = false
   /// The modification time that the run set last, in nanoseconds, when it has not written since.
   var modified: Int64?
 

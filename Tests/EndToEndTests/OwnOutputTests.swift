@@ -74,6 +74,15 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("An archive that ar makes empty, reads and fills is a hit the second time")
+  func archive() throws {
+    try withTwins(prepare: "echo 'int a = 1;' > a.c; gcc -c a.c; rm a.c") { twins throws in
+      try twins.missThenHit("ar rcD lib.a a.o && ar t lib.a")
+      try twins.edit("rm lib.a")
+      try twins.hit("ar rcD lib.a a.o && ar t lib.a")
+    }
+  }
+
   @Test("mkdir -p and a file in the new directory are a hit the second time")
   func directoryAndFile() throws {
     try withTwins(prepare: "echo data > in") { twins throws in
