@@ -8,6 +8,7 @@ struct EntryName: @unchecked Sendable {  // the bytes never change after `init`
   let bytes: UnsafeMutablePointer<CChar>
 
   init(copying name: UnsafePointer<CChar>) {
+    // Swift itself ends the process where memory ends, at every object; this is no other case.
     guard let copy = strdup(name) else { preconditionFailure("out of memory") }
     bytes = copy
   }

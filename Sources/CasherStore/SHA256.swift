@@ -9,6 +9,8 @@ public struct SHA256: ~Copyable {
 
   public init() {
     context = SHA256.contexts.withLock { $0.take() }
+    // With a context and an algorithm that exist it fails for want of memory alone; going on would give a wrong digest, and
+    // with it a wrong hit. So for the two below.
     guard EVP_DigestInit_ex2(context, SHA256.algorithm.pointer, nil) == 1 else {
       preconditionFailure("libcrypto cannot start SHA-256")
     }
@@ -17,6 +19,7 @@ public struct SHA256: ~Copyable {
   deinit { SHA256.contexts.withLock { [context] in $0.giveBack(context) } }
 
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    // As in `init`.
     guard EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1 else {
       preconditionFailure("libcrypto cannot go on with SHA-256")
     }
@@ -42,6 +45,7 @@ public struct SHA256: ~Copyable {
     withUnsafeMutableBytes(of: &result) { buffer in
       var size: UInt32 = 0
       let base = buffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      // As in `init`.
       guard EVP_DigestFinal_ex(context, base, &size) == 1, size == 32 else {
         preconditionFailure("libcrypto cannot end SHA-256")
       }
@@ -98,6 +102,7 @@ extension SHA256 {
 
     mutating func take() -> OpaquePointer {
       if let context = free.popLast() { return context }
+      // Swift itself ends the process where memory ends, at every object; this is no other case.
       guard let context = EVP_MD_CTX_new() else { preconditionFailure("out of memory") }
       return context
     }

@@ -16,6 +16,7 @@ final class Zstandard: @unchecked Sendable {  // `borrow` gives each to one thre
   static let outputSize = 256 << 10
 
   private init() {
+    // Swift itself ends the process where memory ends, at every object; this is no other case.
     guard let compressor = ZSTD_createCCtx(), let decompressor = ZSTD_createDCtx() else {
       preconditionFailure("out of memory")
     }
@@ -137,6 +138,7 @@ enum Packed {
     let frame = bytes.withUnsafeBytes { bytes in
       Zstandard.borrow { try? $0.compress(bytes, level: 1) }
     }
+    // Into a buffer of ZSTD_compressBound it fails for want of memory alone, where Swift ends the process too.
     guard let frame else { preconditionFailure("out of memory") }
     return frame
   }

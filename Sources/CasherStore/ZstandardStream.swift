@@ -16,6 +16,7 @@ public final class ZstandardWriter {
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 17, alignment: 16)
 
   public init(to target: FileDescriptor, level: Int32 = 3) {
+    // Swift itself ends the process where memory ends, at every object; this is no other case.
     guard let context = ZSTD_createCCtx() else { preconditionFailure("out of memory") }
     self.context = context
     self.target = target
@@ -59,6 +60,7 @@ public final class ZstandardReader {
   private var isInFrame = false
 
   public init(from source: FileDescriptor) {
+    // Swift itself ends the process where memory ends, at every object; this is no other case.
     guard let context = ZSTD_createDCtx() else { preconditionFailure("out of memory") }
     self.context = context
     self.source = source

@@ -76,6 +76,7 @@ public struct FilePath: Hashable, Sendable {
         return .success(try body(UnsafePointer(base.assumingMemoryBound(to: CChar.self))))
       } catch { return .failure(error) }
     }
+    // A buffer of at least one byte has an address.
     guard let outcome else { preconditionFailure("room for the terminator is never empty") }
     return try outcome.get()
   }
