@@ -15,6 +15,8 @@ public struct DaemonConfiguration: Sendable {
   /// Seconds that the main view's names and attributes are cached.
   public var timeout: Double
   public var passthrough: Bool
+  /// Whether idle processors are kept awake while many requests come.
+  public var keepsAwake = true
   public var threads: Int?
   /// A line for each request, to stderr.
   public var trace: Bool

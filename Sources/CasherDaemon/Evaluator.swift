@@ -41,6 +41,13 @@ struct Evaluator {
     }
   }
 
+  /// The value of what a path leads to, which has this status.
+  static func target(_ path: FilePath, _ status: FileStatus?, _ tree: Tree, _ digester: FileDigester) -> Value {
+    do throws(Errno) { return try entry(path, status, tree, digester, following: true) } catch {
+      return .unreadable(error.rawValue)
+    }
+  }
+
   private static func read(
     _ observation: Observation, _ reader: TreeReader, _ digester: FileDigester
   ) throws(Errno) -> Value {

@@ -64,6 +64,7 @@ struct MountState {
     var overlayConfiguration = Overlay.Configuration(directory: configuration.directory)
     overlayConfiguration.timeout = configuration.timeout
     overlayConfiguration.wantsPassthrough = configuration.passthrough
+    overlayConfiguration.keepsAwake = configuration.keepsAwake
     overlayConfiguration.trace = configuration.trace
     if let threads = configuration.threads { overlayConfiguration.threads = threads }
     overlayConfiguration.blobs = blobs

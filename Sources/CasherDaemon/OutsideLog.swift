@@ -16,6 +16,8 @@ final class OutsideLog {
     let isIgnored: Bool
     /// Whether something is mounted on it, or on something below it, in the run's namespace: mounts would go with the name.
     let leadsToMount: Bool
+    /// Whether it is part of the machine's software (`OutsideLog.software`).
+    let isSoftware: Bool
     var observed: Kinds = []
     var produced: Kinds = []
     /// The run has changed what stands there: what it sees from then on is its own.
@@ -27,8 +29,9 @@ final class OutsideLog {
     /// The modification time is one that the run set.
     var hasSetTime = false
 
-    init(path: FilePath, ignored: [FilePath]) {
+    init(path: FilePath, ignored: [FilePath], software: [FilePath]) {
       self.path = path
+      isSoftware = software.contains { path.isWithin($0) }
       isIgnored = ignored.contains { path.isWithin($0) }
       leadsToMount = ignored.contains { $0.isWithin(path) }
     }
@@ -54,15 +57,19 @@ final class OutsideLog {
   }
 
   private var uses: [EntryKey: Use] = [:]
+  /// Of the directories that names were used in, since the run last renamed or removed anything: another directory may
+  /// be given the number of one that is gone.
+  private var paths: [InodeKey: FilePath] = [:]
   private var pending: [Int32: [Pending]] = [:]
   private let ignored: [FilePath]
 
   /// Nothing at or below `ignored` is recorded; on these something else is mounted in the run's namespace.
   init(ignored: [FilePath]) { self.ignored = ignored }
 
-  /// Directories of the machine's software. Who looks a file up there does so to use it, and hardly ever to write it: a
-  /// lookup counts at once, and the kernel may keep the name.
-  private static let software: [FilePath] = [
+  /// Directories of software. Who looks a file up there does so to use it, and hardly ever to write it: a lookup counts
+  /// at once, and the kernel may keep the name. They are those of the machine, and what belongs to the programs that the
+  /// run uses from elsewhere (an interpreter in the user's home).
+  private var software: [FilePath] = [
     "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/opt", "/nix", "/gnu",
   ]
 
@@ -71,10 +78,16 @@ final class OutsideLog {
   private func use(_ name: FilePath, in directory: Node) -> Use {
     let key = EntryKey(directory: directory.inode.key, name: name)
     if let use = uses[key] { return use }
-    let path = FilePath("/").appending(directory.path).appending(name)
-    let use = Use(path: path, ignored: ignored)
+    let use = Use(path: path(of: directory).appending(name), ignored: ignored, software: software)
     uses[key] = use
     return use
+  }
+
+  private func path(of directory: Node) -> FilePath {
+    if let path = paths[directory.inode.key] { return path }
+    let path = FilePath("/").appending(directory.path)
+    paths[directory.inode.key] = path
+    return path
   }
 
   /// What the node was last looked up as; the root as the name "" in itself.
@@ -82,9 +95,20 @@ final class OutsideLog {
     if let parent = node.parent { return use(node.name, in: parent) }
     let key = EntryKey(directory: node.inode.key, name: FilePath([]))
     if let use = uses[key] { return use }
-    let use = Use(path: "/", ignored: ignored)
+    let use = Use(path: "/", ignored: ignored, software: [])
     uses[key] = use
     return use
+  }
+
+  /// Where the program `prefix/bin/name`, or a link to it, has its libraries.
+  private func addSoftware(of program: Use) {
+    let directory = program.path.parent
+    guard !program.isSoftware, directory.lastComponent == "bin", !directory.parent.isEmpty, directory.parent != "/"
+    else { return }
+    for name in ["bin", "lib", "lib64", "libexec"] as [FilePath] {
+      let path = directory.parent.appending(name)
+      if !software.contains(path) { software.append(path) }
+    }
   }
 
   // MARK: lookups
@@ -101,12 +125,14 @@ final class OutsideLog {
     case .directory:
       use.observe(.lookedUp)
       return lifetime
-    case .symlink: kinds = [.lookedUp, .notFollowed]
+    case .symlink:
+      kinds = [.lookedUp, .notFollowed]
+      addSoftware(of: use)
     default: kinds = .lookedUp
     }
     if let list = pending[thread], list.contains(where: { $0.use === use }) { settle(thread, but: [], keeping: 0) }
     if use.knows(kinds) { return .moment }
-    if OutsideLog.software.contains(where: { use.path.isWithin($0) }) {
+    if use.isSoftware {
       use.observe(kinds)
       return .moment
     }
@@ -145,7 +171,10 @@ final class OutsideLog {
       change(use, .truncated, by: thread)
       return
     }
-    if access.contains(.read) { use.observe(.read) }
+    if access.contains(.read) {
+      use.observe(.read)
+      if access == .read { addSoftware(of: use) }
+    }
     if access.contains(.write) { change(use, .updated, by: thread) }
   }
 
@@ -169,6 +198,7 @@ final class OutsideLog {
   func removed(_ name: FilePath, in directory: Node, by thread: Int32) {
     let use = use(name, in: directory)
     settle(thread, but: [use])
+    paths = [:]
     change(use, .removed, by: thread)
   }
 
@@ -177,6 +207,7 @@ final class OutsideLog {
     by thread: Int32
   ) {
     let (source, target) = (use(name, in: directory), use(newName, in: newDirectory))
+    paths = [:]
     settle(thread, but: [source, target])
     let (sourceTime, targetTime) = (source.hasSetTime, target.hasSetTime)
     let isExchange = manner == .exchange

@@ -11,6 +11,7 @@ import Glibc
 /// where it mattered, the run is not stored either.
 struct OutsideRecording {
   let tree: Tree
+  private let reader: TreeReader
   let digester: FileDigester
   let store: Store
   /// When the run began, nanoseconds since 1970.
@@ -32,6 +33,7 @@ struct OutsideRecording {
     policy: CallOptions.OutsideWrites, withTimes: Bool, ignores: @escaping (FilePath) -> Bool
   ) {
     self.tree = tree
+    reader = TreeReader(tree)
     self.digester = digester
     self.store = store
     self.started = started
@@ -42,6 +44,7 @@ struct OutsideRecording {
   }
 
   mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
+    defer { reader.close() }
     var ownNames: [FilePath: [FilePath]] = [:]
     for access in accesses where !access.produced.isEmpty {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
@@ -63,7 +66,7 @@ struct OutsideRecording {
     let path = access.path
     let kinds = access.observed
     let target: FileStatus?
-    do throws(Errno) { target = try tree.targetStatus(of: path) } catch {
+    do throws(Errno) { target = try reader.status(of: path, following: true) } catch {
       observations[Observation(path: path, facet: .target)] = .unreadable(error.rawValue)
       return
     }
@@ -80,12 +83,16 @@ struct OutsideRecording {
       if !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing]) {
         let isLarge = target.map { $0.type == .regular && $0.size > RunRecorder.stampThreshold } ?? false
         let onlyLooked = kinds.isDisjoint(with: [.read, .executed])
-        note(Observation(path: path, facet: isLarge && onlyLooked ? .stamp : .target))
+        if isLarge && onlyLooked {
+          note(Observation(path: path, facet: .stamp))
+        } else {
+          observations[Observation(path: path, facet: .target)] = Evaluator.target(path, target, tree, digester)
+        }
         if withTimes, target?.type == .regular { note(Observation(path: path, facet: .stamp)) }
       }
     }
     if !kinds.isDisjoint(with: [.linkRead, .notFollowed]) {
-      let link = (try? tree.status(of: path)) ?? nil
+      let link = (try? reader.status(of: path)) ?? nil
       if let link, link.type == .symlink, link.changed >= started { throw .inputChanged(path) }
       note(Observation(path: path, facet: .entry))
     }
@@ -110,7 +117,7 @@ struct OutsideRecording {
   }
 
   private mutating func note(_ observation: Observation) {
-    observations[observation] = Evaluator.evaluate(observation, tree, digester)
+    observations[observation] = Evaluator.evaluate(observation, reader, digester)
   }
 
   /// What was read before it changed has another value now than the run saw.

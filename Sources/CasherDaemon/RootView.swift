@@ -103,6 +103,7 @@ final class RootView: Sendable {
     var overlayConfiguration = Overlay.Configuration(directory: "/")
     overlayConfiguration.isDetached = true
     overlayConfiguration.timeout = 1
+    overlayConfiguration.keepsAwake = configuration.keepsAwake
     overlayConfiguration.trace = configuration.trace
     if let threads = configuration.threads { overlayConfiguration.threads = threads }
     let overlay: Overlay

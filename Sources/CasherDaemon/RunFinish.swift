@@ -33,13 +33,16 @@ struct RunFinish {
     fileprivate let outside: OutsideRecording
     fileprivate let report: FinishReport
 
-    /// Whether reading takes so little that acache can as well wait for it.
+    /// Whether reading and storing take so little that acache can as well wait for it.
     var isShort: Bool {
       recording.captures.bytes <= Pending.shortBytes && recording.captures.files <= Pending.shortFiles
+        && report.segments.reduce(0) { $0 &+ $1.length } <= UInt64(Pending.shortBytes)
+        && outside.observations.count <= Pending.shortInputs
     }
 
     private static let shortBytes: Int64 = 2 << 20
     private static let shortFiles = 64
+    private static let shortInputs = 1000
   }
 
   /// Ends the recording; content is read by `complete`.

@@ -10,6 +10,10 @@ final class StreamRelay {
   /// Nil for a pipe.
   private(set) var terminal: PseudoTerminal?
   private let isFile: Bool
+  /// Whether a write of any size is done at once.
+  private let takesAll: Bool
+  /// How much is read at once.
+  private var room = StreamRelay.usualRoom
   private(set) var isOpen = true
   /// Bytes that have been written on.
   private(set) var passed: UInt64 = 0
@@ -40,7 +44,21 @@ final class StreamRelay {
     self.stream = stream
     self.source = source
     self.target = target
-    isFile = (try? target.status())?.type == .regular
+    let status = try? target.status()
+    isFile = status?.type == .regular
+    takesAll = isFile || status?.isMemoryDevice == true
+  }
+
+  /// A pipe's size unless it is changed, bytes (pipe(7)).
+  private static let usualRoom = 65536
+  /// The size of a pipe that has been found full, bytes.
+  private static let largeRoom = 1 << 20
+
+  /// The command may have waited for what is in the pipe to be taken: from then on more fits, so that it waits less often.
+  private func enlarge() {
+    guard room == StreamRelay.usualRoom, terminal == nil else { return }
+    room = StreamRelay.usualRoom * 4
+    try? source.setPipeSize(Int32(StreamRelay.largeRoom))
   }
 
   var waitsFor: PollItem? { isOpen ? .reading(source) : nil }
@@ -49,13 +67,14 @@ final class StreamRelay {
   @discardableResult
   func proceed(_ spool: inout TranscriptSpool) -> Bool {
     guard isOpen else { return false }
-    return withUnsafeTemporaryAllocation(byteCount: 65536, alignment: 16) { buffer in
+    return withUnsafeTemporaryAllocation(byteCount: room, alignment: 16) { buffer in
       do throws(Errno) {
         let count = try source.read(into: buffer)
         guard count > 0 else {
           close()
           return false
         }
+        if count == buffer.count { enlarge() }
         passOn(UnsafeRawBufferPointer(rebasing: buffer[..<count]), &spool)
         return true
       } catch {
@@ -100,7 +119,7 @@ final class StreamRelay {
         guard items[0].isReady else { continue }
       }
       // A pipe that is ready has room for so much, and the write does not wait (pipe(7), PIPE_BUF).
-      let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFile ? rest.count : 4096))
+      let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(takesAll ? rest.count : 4096))
       do throws(Errno) {
         rest = UnsafeRawBufferPointer(rebasing: rest[try target.writeInterruptibly(piece)...])
       } catch {

@@ -18,6 +18,8 @@ extension Overlay {
     public var trace = false
     /// Whether the kernel is to read and write lower's files by itself where it can.
     public var wantsPassthrough = true
+    /// Whether idle processors are kept awake while many requests come (see `WakeLatency`), where this process may do that.
+    public var keepsAwake = true
     /// Whether other users may use the mount; as root they always may.
     public var allowsOthers = false
     /// Name of the directory below the root, and below each view's root, that the views are reached through. It is not

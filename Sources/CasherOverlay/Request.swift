@@ -21,6 +21,7 @@ struct Request {
   ) {
     guard let raw, let overlay = Overlay.serving(raw) else { return }
     overlay.requests.count(operation)
+    if overlay.configuration.keepsAwake { RequestPace.shared.tick() }
     let context = fuse_req_ctx(raw)?.pointee ?? fuse_ctx()
     let request = Request(raw: raw, overlay: overlay, user: context.uid, group: context.gid, thread: context.pid)
     let node = overlay.node(id)

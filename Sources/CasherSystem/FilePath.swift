@@ -50,7 +50,7 @@ public struct FilePath: Hashable, Sendable {
   /// Whether this path is `other` or lies below it.
   public func isWithin(_ other: FilePath) -> Bool {
     if other.isEmpty { return !isAbsolute }
-    guard bytes.starts(with: other.bytes) else { return false }
+    guard bytes.count >= other.bytes.count, bytes.isSame(as: other.bytes, count: other.bytes.count) else { return false }
     return bytes.count == other.bytes.count || other.bytes.last == UInt8(ascii: "/")
       || bytes[other.bytes.count] == UInt8(ascii: "/")
   }
@@ -82,10 +82,41 @@ public struct FilePath: Hashable, Sendable {
   }
 }
 
+extension FilePath {
+  public static func == (left: FilePath, right: FilePath) -> Bool {
+    left.bytes.count == right.bytes.count && left.bytes.isSame(as: right.bytes, count: left.bytes.count)
+  }
+
+  /// All bytes at once: paths are the keys of most tables.
+  public func hash(into hasher: inout Hasher) {
+    bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    // So that of two paths one after the other the end of the first counts.
+    hasher.combine(UInt8(0))
+  }
+}
+
+extension [UInt8] {
+  /// Whether the first `count` bytes, which both have, are the same.
+  fileprivate func isSame(as other: [UInt8], count: Int) -> Bool {
+    withUnsafeBytes { bytes in
+      other.withUnsafeBytes { others in
+        guard count > 0, let bytes = bytes.baseAddress, let others = others.baseAddress else { return true }
+        return memcmp(bytes, others, count) == 0
+      }
+    }
+  }
+}
+
 extension FilePath: Comparable {
   /// Byte order, as memcmp(3) sorts.
   public static func < (left: FilePath, right: FilePath) -> Bool {
-    left.bytes.lexicographicallyPrecedes(right.bytes)
+    left.bytes.withUnsafeBytes { left in
+      right.bytes.withUnsafeBytes { right in
+        guard let first = left.baseAddress, let second = right.baseAddress else { return left.count < right.count }
+        let order = memcmp(first, second, min(left.count, right.count))
+        return order == 0 ? left.count < right.count : order < 0
+      }
+    }
   }
 }
 

@@ -69,6 +69,9 @@ public struct FileStatus: Sendable {
   @inlinable public var modified: Int64 { FileStatus.nanoseconds(raw.st_mtim) }
   @inlinable public var changed: Int64 { FileStatus.nanoseconds(raw.st_ctim) }
 
+  /// Whether it is one of the devices that are memory, such as /dev/null: they take what is written at once (mem(4)).
+  public var isMemoryDevice: Bool { type == .characterDevice && raw.st_rdev >> 8 & 0xfff == 1 }
+
   @inlinable public static func nanoseconds(_ time: timespec) -> Int64 {
     Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
   }

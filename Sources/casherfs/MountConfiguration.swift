@@ -39,6 +39,8 @@ struct MountOptions: Sendable {
   var timeout: Int64 = 1_000_000_000
   /// Whether files are read and written without the daemon where the kernel lets it.
   var passthrough = true
+  /// Whether idle processors are kept awake while many requests come.
+  var keepsAwake = true
   /// How many threads serve requests; nil for as many as fit the machine.
   var threads: Int?
   /// What of the files that are only in the cache so far survives a loss of power.
@@ -50,7 +52,8 @@ struct MountOptions: Sendable {
 
   static let help = """
     timeout=DURATION (how long the kernel keeps names and attributes, 1s by default), threads=N, \
-    no_passthrough (read and write files through the daemon), durability=none|normal|full (what survives a loss of \
+    no_passthrough (read and write files through the daemon), no_awake (let idle processors sleep between requests, which \
+    saves power and takes time), durability=none|normal|full (what survives a loss of \
     power: nothing is synced, what becomes an ordinary file at a freeze or unmount is, or each step is), \
     transient (end with the last acache --mount that uses the mount), and those of every filesystem, which are ignored
     """
@@ -90,6 +93,7 @@ struct MountOptions: Sendable {
       }
       durability = level
     case ("no_passthrough", nil): passthrough = false
+    case ("no_awake", nil): keepsAwake = false
     case ("transient", nil): isTransient = true
     default:
       let isForOthers = name.hasPrefix("x-") || name.hasPrefix("X-") || name == "comment" || name == "user"

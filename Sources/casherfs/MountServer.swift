@@ -50,6 +50,7 @@ enum MountServer {
       directory: configuration.directory, storeDirectory: store.directory, storeOptions: store.options)
     daemon.timeout = Double(configuration.options.timeout) / 1e9
     daemon.passthrough = configuration.options.passthrough
+    daemon.keepsAwake = configuration.options.keepsAwake
     daemon.threads = configuration.options.threads
     daemon.trace = configuration.debug
     daemon.durability = configuration.options.durability
