@@ -10,8 +10,8 @@ final class StreamRelay {
   /// Nil for a pipe.
   private(set) var terminal: PseudoTerminal?
   private let isFile: Bool
-  /// Whether a write of any size is done at once.
-  private let takesAll: Bool
+  /// Whether nothing of what is written to the target stays.
+  private let forgetsAll: Bool
   /// How much is read at once.
   private var room = StreamRelay.usualRoom
   private(set) var isOpen = true
@@ -46,7 +46,7 @@ final class StreamRelay {
     self.target = target
     let status = try? target.status()
     isFile = status?.type == .regular
-    takesAll = isFile || status?.isMemoryDevice == true
+    forgetsAll = status?.forgetsAll == true
   }
 
   /// A pipe's size unless it is changed, bytes (pipe(7)).
@@ -67,6 +67,11 @@ final class StreamRelay {
   @discardableResult
   func proceed(_ spool: inout TranscriptSpool) -> Bool {
     guard isOpen else { return false }
+    if forgetsAll, terminal == nil, let count = try? spool.take(from: source, upTo: StreamRelay.largeRoom, of: stream) {
+      if count >= room { enlarge() }
+      passed &+= UInt64(count)
+      return true
+    }
     return withUnsafeTemporaryAllocation(byteCount: room, alignment: 16) { buffer in
       do throws(Errno) {
         let count = try source.read(into: buffer)
@@ -119,7 +124,7 @@ final class StreamRelay {
         guard items[0].isReady else { continue }
       }
       // A pipe that is ready has room for so much, and the write does not wait (pipe(7), PIPE_BUF).
-      let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(takesAll ? rest.count : 4096))
+      let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFile || forgetsAll ? rest.count : 4096))
       do throws(Errno) {
         rest = UnsafeRawBufferPointer(rebasing: rest[try target.writeInterruptibly(piece)...])
       } catch {

@@ -17,11 +17,25 @@ struct TranscriptSpool {
       failure = "what it printed could not be kept (\(error))"
       return
     }
+    note(bytes.count, of: stream)
+  }
+
+  private mutating func note(_ count: Int, of stream: UInt8) {
     if let last = segments.indices.last, segments[last].stream == stream {
-      segments[last].length += UInt64(bytes.count)
+      segments[last].length += UInt64(count)
     } else {
-      segments.append(StreamSegment(stream: stream, length: UInt64(bytes.count)))
+      segments.append(StreamSegment(stream: stream, length: UInt64(count)))
     }
+  }
+
+  /// Takes what is in a pipe, without looking at it; how many bytes. Nil when it has to be read to know more: there is
+  /// nothing, it has ended, or it cannot be kept.
+  mutating func take(from pipe: FileDescriptor, upTo limit: Int, of stream: UInt8) throws(Errno) -> Int? {
+    guard let descriptor, failure == nil else { return nil }
+    let count = try pipe.splice(to: descriptor, count: limit)
+    guard count > 0 else { return nil }
+    note(count, of: stream)
+    return count
   }
 
   /// The command's output did not all reach where it was to go.

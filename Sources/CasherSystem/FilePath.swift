@@ -50,7 +50,9 @@ public struct FilePath: Hashable, Sendable {
   /// Whether this path is `other` or lies below it.
   public func isWithin(_ other: FilePath) -> Bool {
     if other.isEmpty { return !isAbsolute }
-    guard bytes.count >= other.bytes.count, bytes.isSame(as: other.bytes, count: other.bytes.count) else { return false }
+    guard bytes.count >= other.bytes.count, bytes.isSame(as: other.bytes, count: other.bytes.count) else {
+      return false
+    }
     return bytes.count == other.bytes.count || other.bytes.last == UInt8(ascii: "/")
       || bytes[other.bytes.count] == UInt8(ascii: "/")
   }

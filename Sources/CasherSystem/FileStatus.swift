@@ -69,8 +69,10 @@ public struct FileStatus: Sendable {
   @inlinable public var modified: Int64 { FileStatus.nanoseconds(raw.st_mtim) }
   @inlinable public var changed: Int64 { FileStatus.nanoseconds(raw.st_ctim) }
 
-  /// Whether it is one of the devices that are memory, such as /dev/null: they take what is written at once (mem(4)).
-  public var isMemoryDevice: Bool { type == .characterDevice && raw.st_rdev >> 8 & 0xfff == 1 }
+  /// Whether it is a device that takes whatever is written and forgets it: /dev/null or /dev/zero (null(4)).
+  public var forgetsAll: Bool {
+    type == .characterDevice && raw.st_rdev >> 8 & 0xfff == 1 && (raw.st_rdev & 0xff == 3 || raw.st_rdev & 0xff == 5)
+  }
 
   @inlinable public static func nanoseconds(_ time: timespec) -> Int64 {
     Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)

@@ -77,6 +77,14 @@ extension FileDescriptor {
     try check("tee") { casher_tee(rawValue, pipe.rawValue, count, UInt32(CASHER_SPLICE_NONBLOCK)) }
   }
 
+  /// Moves up to `count` bytes from the front of this pipe to where a file stands; 0 at the end of this pipe, EAGAIN when
+  /// there is no data, EINVAL where the file cannot be filled so. The corresponding C function is `splice`.
+  public func splice(to file: FileDescriptor, count: Int) throws(Errno) -> Int {
+    try check("splice") {
+      casher_splice(rawValue, nil, file.rawValue, nil, count, UInt32(CASHER_SPLICE_NONBLOCK))
+    }
+  }
+
   /// Copies bytes from the front of a socket's queue without taking them; EAGAIN when there are none.
   /// The corresponding C function is `recv` with MSG_PEEK.
   public func peek(into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {

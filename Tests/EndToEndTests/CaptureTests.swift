@@ -73,7 +73,8 @@ struct CaptureTests {
   func transcript() throws {
     try withMount { place throws in
       let print = "acache -- sh -c 'head -c 20000000 /dev/zero | tr \"\\0\" y; echo end >&2'"
-      let outcome = try place.shell("\(print) | cksum; \(print) | cksum; head -c 20000000 /dev/zero | tr '\\0' y | cksum")
+      let outcome = try place.shell(
+        "\(print) | cksum; \(print) | cksum; head -c 20000000 /dev/zero | tr '\\0' y | cksum")
       let sums = Set(outcome.output.split(separator: "\n"))
       #expect(sums.count == 1 && outcome.error == "end\nend\n", "\(outcome)")
       #expect(try place.counts() == Counts(hits: 1, misses: 1))
