@@ -222,12 +222,12 @@ enum Bridge {
     }
     operations.readdir = { raw, id, size, offset, info in
       Request.serve(raw, .readdir, id) { request, node throws(Errno) in
-        try request.list(node, info, size: size, offset: Int64(offset), plus: false)
+        try request.list(try DirectoryHandle.required(info), size: size, offset: Int64(offset), plus: false)
       }
     }
     operations.readdirplus = { raw, id, size, offset, info in
       Request.serve(raw, .readdirplus, id) { request, node throws(Errno) in
-        try request.list(node, info, size: size, offset: Int64(offset), plus: true)
+        try request.list(try DirectoryHandle.required(info), size: size, offset: Int64(offset), plus: true)
       }
     }
     operations.releasedir = { raw, id, info in
@@ -238,8 +238,9 @@ enum Bridge {
       }
     }
     operations.fsyncdir = { raw, id, dataOnly, info in
-      Request.serve(raw, .fsyncdir, id) { request, node throws(Errno) in
-        try request.synchronizeDirectory(node, info, dataOnly: dataOnly != 0)
+      Request.serve(raw, .fsyncdir, id) { request, _ throws(Errno) in
+        try DirectoryHandle.required(info).synchronize(dataOnly: dataOnly != 0)
+        request.succeed()
       }
     }
   }

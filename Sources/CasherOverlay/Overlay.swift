@@ -22,7 +22,6 @@ public final class Overlay: Sendable {
   /// In place of `locks`, where files are locked by who is in no view too.
   let lowerLocks: LowerLocks?
   let requests = Counters()
-  let directoryReads = DirectoryReads()
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
   let viewsCName: EntryName
@@ -334,7 +333,6 @@ public final class Overlay: Sendable {
       views[view.token] = nil
       return true
     }
-    directoryReads.removeAll(of: view)
     if removed {
       // Of a detached mount, what is in a view keeps other filesystems from being unmounted.
       dropRetiredViews(unlessFewerThan: configuration.isDetached ? 1 : Overlay.retiredViewsLimit)

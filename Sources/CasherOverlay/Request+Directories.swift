@@ -4,74 +4,39 @@ import Glibc
 
 /// Listing directories.
 extension Request {
-  /// Where nothing is ever placed, a directory need not be opened to be read: the kernel is told so once, and from then on
-  /// opens by itself what it may, and keeps what it has read while the directory's modification time stays.
   func openDirectory(_ node: Node, _ info: Info) throws(Errno) {
-    if overlay.configuration.isDetached { throw .notImplemented }
-    let handle = try directoryHandle(node)
+    let handle: DirectoryHandle
+    if node.inode.role == .viewsDirectory {
+      handle = DirectoryHandle(node: node, lower: nil, overlay: overlay)
+    } else {
+      let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
+        // Not by the name ".", for which the directory would have to be searchable too.
+        try descriptor.openAgain(O_RDONLY | O_DIRECTORY)
+      }
+      handle = DirectoryHandle(node: node, lower: lower, overlay: overlay)
+    }
     info.pointee.fh = handle.identifier
     if fuse_reply_open(raw, info) != 0 { DirectoryHandle.end(info) }
   }
 
-  private func directoryHandle(_ node: Node) throws(Errno) -> DirectoryHandle {
-    if node.inode.role == .viewsDirectory { return DirectoryHandle(node: node, lower: nil, overlay: overlay) }
-    let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
-      // Not by the name ".", for which the directory would have to be searchable too.
-      try descriptor.openAgain(O_RDONLY | O_DIRECTORY)
-    }
-    return DirectoryHandle(node: node, lower: lower, overlay: overlay)
-  }
-
-  /// READDIR or READDIRPLUS of a directory that is open, or that the kernel reads without having opened it.
-  func list(_ node: Node, _ info: Info?, size: Int, offset: Int64, plus: Bool) throws(Errno) {
-    if let handle = DirectoryHandle.of(info) {
-      _ = try list(handle, size: size, offset: offset, plus: plus)
-      return
-    }
-    let handle: DirectoryHandle
-    if let present = overlay.directoryReads.take(node, at: offset) {
-      handle = present
-    } else {
-      handle = try directoryHandle(node)
-    }
-    if let next = try list(handle, size: size, offset: offset, plus: plus) {
-      overlay.directoryReads.put(handle, at: next)
-    }
-  }
-
-  func synchronizeDirectory(_ node: Node, _ info: Info?, dataOnly: Bool) throws(Errno) {
-    if let handle = DirectoryHandle.of(info) {
-      try handle.synchronize(dataOnly: dataOnly)
-    } else {
-      try directoryHandle(node).synchronize(dataOnly: dataOnly)
-    }
-    succeed()
-  }
-
-  /// What follows `offset`, as much as `size` bytes hold; where the rest begins, nil at the end.
+  /// READDIR, or with `plus` READDIRPLUS: what follows `offset`, as much as `size` bytes hold.
   ///
   /// In a recorded view READDIRPLUS tells no more than READDIR: an entry that the kernel got with it would be used later
   /// without a LOOKUP.
-  private func list(_ handle: DirectoryHandle, size: Int, offset: Int64, plus: Bool) throws(Errno) -> Int64? {
+  func list(_ handle: DirectoryHandle, size: Int, offset: Int64, plus: Bool) throws(Errno) {
     let node = handle.node
     if handle.isFirstReading() { lookRecorder(node.view)?.didList(node, by: actor(node.view)) }
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 8)
     defer { buffer.deallocate() }
-    guard let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self) else {
-      succeed()
-      return nil
-    }
+    guard let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self) else { return succeed() }
     var used = 0
-    var next: Int64?
     try handle.read(from: offset) { entry in
       if node.isRoot && overlay.isViewsName(entry.name) || NamelessFile.isTemporary(entry.name) { return true }
       guard let count = add(entry, of: node, to: base + used, room: size - used, plus: plus) else { return false }
       used += count
-      next = entry.next
       return true
     }
     fuse_reply_buf(raw, base, used)
-    return next
   }
 
   /// Adds one entry; the bytes it took, nil when there is no room for it.
@@ -248,10 +213,9 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   /// What the kernel knows the handle by: its address, kept alive until `end`.
   var identifier: UInt64 { UInt64(UInt(bitPattern: Unmanaged.passRetained(self).toOpaque())) }
 
-  /// Nil when the kernel has not opened the directory.
-  static func of(_ info: UnsafeMutablePointer<fuse_file_info>?) -> DirectoryHandle? {
+  static func required(_ info: UnsafeMutablePointer<fuse_file_info>?) throws(Errno) -> DirectoryHandle {
     guard let info, let address = UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: info.pointee.fh)) else {
-      return nil
+      throw Errno(rawValue: EBADF)
     }
     return Unmanaged<DirectoryHandle>.fromOpaque(address).takeUnretainedValue()
   }

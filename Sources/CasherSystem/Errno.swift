@@ -23,7 +23,6 @@ public struct Errno: Error, Hashable, Sendable, RawRepresentable {
   public static let ioError = Errno(rawValue: EIO)
   public static let invalid = Errno(rawValue: EINVAL)
   public static let noData = Errno(rawValue: ENODATA)
-  public static let notImplemented = Errno(rawValue: ENOSYS)
   public static let notSupported = Errno(rawValue: EOPNOTSUPP)
   public static let crossDevice = Errno(rawValue: EXDEV)
   public static let interrupted = Errno(rawValue: EINTR)
