@@ -1,8 +1,10 @@
 """What the parts of scripts/conformance share: system calls that Python lacks, the log of what calls gave, mounts."""
 
 import ctypes
+import difflib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -134,10 +136,34 @@ class Mount:
             return command
         return [os.path.join(self.binaries, "acache"), "--no-store", "--", *command]
 
+    def leave(self, name, command):
+        """Has the command make files in a new directory. In a mount they are only blobs then; returns how many."""
+        path = os.path.join(self.root, name)
+        if not self.mounted:
+            os.mkdir(path)
+            subprocess.run(command, cwd=path, check=True)
+            return 0
+        before = self.status()["placed.files"]
+        for attempt in "recorded", "replayed":
+            shutil.rmtree(path, ignore_errors=True)
+            os.mkdir(path)
+            subprocess.run(
+                [os.path.join(self.binaries, "acache"), "--", *command], cwd=path, check=True, env=self.environment,
+                stdin=subprocess.DEVNULL)
+        return self.status()["placed.files"] - before
+
     def status(self):
         import json
         out = self.casherfs("status", "--json", self.root, stdout=subprocess.PIPE).stdout
         return json.loads(out)[0]
+
+    def is_served(self):
+        """Whether the daemon answers."""
+        try:
+            os.listdir(self.root)
+            return bool(self.status())
+        except (OSError, subprocess.CalledProcessError):
+            return False
 
     def close(self):
         if self.mounted:
@@ -151,11 +177,17 @@ class Mount:
 def compare(what, plain, mounted, shown=12):
     """Prints where two logs differ; whether they are the same."""
     differences = []
-    for left, right in zip(plain, mounted):
-        if left != right:
-            differences.append((left, right))
-    if len(plain) != len(mounted):
-        differences.append((f"{len(plain)} lines", f"{len(mounted)} lines"))
+    if len(plain) == len(mounted):
+        about = ""
+        for left, right in zip(plain, mounted):
+            # A line in brackets says what the lines after it are about.
+            about = left + " " if left == right and left.startswith("[") else about
+            if left != right:
+                differences.append((about + left, right))
+    else:
+        for word, a, b, c, d in difflib.SequenceMatcher(None, plain, mounted, autojunk=False).get_opcodes():
+            if word != "equal":
+                differences += itertools.zip_longest(plain[a:b], mounted[c:d])
     broken = [line for line in plain + mounted if line.startswith("EXCEPTION")]
     if not differences and not broken:
         print(f"ok    {what}: {len(plain)} results", flush=True)
