@@ -136,10 +136,10 @@ class Mount:
             return command
         return [os.path.join(self.binaries, "acache"), "--no-store", "--", *command]
 
-    def leave(self, name, command):
+    def leave(self, name, command, as_blobs=True):
         """Has the command make files in a new directory. In a mount they are only blobs then; returns how many."""
         path = os.path.join(self.root, name)
-        if not self.mounted:
+        if not self.mounted or not as_blobs:
             os.mkdir(path)
             subprocess.run(command, cwd=path, check=True)
             return 0
