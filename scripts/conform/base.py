@@ -174,8 +174,21 @@ class Mount:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+#: What FUSE itself does otherwise, as docs/limitations.md says: pieces of the line of the plain directory and of the mount's.
+KNOWN = [
+    ("flags of attributes -> True", "flags of attributes -> ENOTTY"), ("fiemap size -> ", "fiemap size -> ENOTSUP"),
+    ("lseek 9223372036854775807 0 -> EINVAL", "lseek 9223372036854775807 0 -> 9223372036854775807"),
+    ("content -> b'Q,1,2,3,", "content -> b'0,1,2,3,"), ("mapped -> b'Q,1,2'", "mapped -> b'0,1,2'"),
+    ("capability -> 20", "capability -> ENODATA"),
+]
+
+
+def is_known(left, right):
+    return any(a in str(left) and b in str(right) for a, b in KNOWN)
+
+
 def compare(what, plain, mounted, shown=12):
-    """Prints where two logs differ; whether they are the same."""
+    """Prints where two logs differ; whether they are the same but for what is known."""
     differences = []
     if len(plain) == len(mounted):
         about = ""
@@ -188,9 +201,11 @@ def compare(what, plain, mounted, shown=12):
         for word, a, b, c, d in difflib.SequenceMatcher(None, plain, mounted, autojunk=False).get_opcodes():
             if word != "equal":
                 differences += itertools.zip_longest(plain[a:b], mounted[c:d])
+    known = len([pair for pair in differences if is_known(*pair)])
+    differences = [pair for pair in differences if not is_known(*pair)]
     broken = [line for line in plain + mounted if line.startswith("EXCEPTION")]
     if not differences and not broken:
-        print(f"ok    {what}: {len(plain)} results", flush=True)
+        print(f"ok    {what}: {len(plain)} results" + (f", {known} known to differ" if known else ""), flush=True)
         return True
     print(f"FAIL  {what}: {len(differences)} of {len(plain)} results differ")
     for line in broken[:30]:

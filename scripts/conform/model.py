@@ -59,8 +59,10 @@ class Worker:
 
     def ask(self, step, data=b""):
         self.mine.send(repr(step).encode() + b"\0" + data)
-        answer = self.mine.recv(1 << 20)
-        return answer if answer else b"ended"
+        try:
+            return self.mine.recv(1 << 20) or b"ended"
+        except ConnectionError:
+            return b"ended"
 
     def end(self):
         self.mine.close()
@@ -181,7 +183,7 @@ def one_file(path, pick, steps, most, is_placed, keeps_blob):
     """`steps` with the file at `path`: None when all was as the model has it, else lines that say what was not."""
     with open(path, "rb") as file:
         truth = bytearray(file.read())
-    workers, recent = [], []
+    workers, recent, first = [], [], path
     for _ in range(3):
         workers.append(Worker(path, workers))
     kinds = (["read"] * 5 + ["write"] * 5 + ["read w"] * 2 + ["append"] * 2 + ["map read"] * 4 + ["map write"] * 4 + [
@@ -219,7 +221,7 @@ def one_file(path, pick, steps, most, is_placed, keeps_blob):
             elif kind == "copy":
                 step = (kind, offset, (to, length))
             elif kind == "rename":
-                step = (kind, 0, f"{path}.{number}")
+                step = (kind, 0, f"{first}.{number}")
             elif kind == "chmod":
                 step = (kind, 0, pick.choice([0o644, 0o600, 0o660]))
             if is_blob and kind not in READS and kind != "rename":
@@ -242,7 +244,7 @@ def one_file(path, pick, steps, most, is_placed, keeps_blob):
                 worker.reads, worker.frozen = False, None
             recent.append(f"{number}: {who} {step} {'blob' if is_blob else ''} size {len(truth)}")
             found = worker.ask(step, data)
-            if kind == "rename":
+            if kind == "rename" and found == expected:
                 path = step[2]
                 for other in workers:
                     other.ask(("renamed", 0, path))
