@@ -1,5 +1,6 @@
 import CasherOverlay
 import CasherSystem
+import Glibc
 
 /// Ends the daemon when its mount is gone.
 ///
@@ -13,17 +14,28 @@ struct MountWatcher: Sendable {
 
   /// How long views that are being left may take, nanoseconds.
   private static let patience: Int64 = 2_000_000_000
+  /// How long after a table that could not be read it is tried again, nanoseconds.
+  private static let pause = 100_000_000
 
   /// To be run on a thread of its own; returns when the daemon has been told to end.
   func run(_ watch: MountTableWatch) {
     while (try? watch.waitForChange()) != nil {
-      let entry = (try? MountTable.top(at: directory)) ?? nil
-      if entry?.type == MountEntry.casherType { continue }
+      if isMounted(watch) { continue }
       // Whoever is still in a view keeps what is in it.
       while overlay.hasUsedViews(timeoutNanoseconds: MountWatcher.patience) {}
       while rootView?.present?.hasUsedViews(timeoutNanoseconds: MountWatcher.patience) == true {}
       overlay.stop()
       return
+    }
+  }
+
+  /// A table that cannot be read says nothing.
+  private func isMounted(_ watch: MountTableWatch) -> Bool {
+    while true {
+      do throws(Errno) { return try watch.top(at: directory)?.type == MountEntry.casherType } catch {
+        var pause = timespec(tv_sec: 0, tv_nsec: MountWatcher.pause)
+        nanosleep(&pause, nil)
+      }
     }
   }
 }

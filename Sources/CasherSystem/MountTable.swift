@@ -48,7 +48,11 @@ public enum MountTable {
   public static func read() throws(Errno) -> [MountEntry] {
     let file = try FileDescriptor.open("/proc/self/mountinfo", O_RDONLY)
     defer { file.close() }
-    return try file.readAll().split(separator: UInt8(ascii: "\n")).compactMap { MountEntry(line: $0) }
+    return entries(of: try file.readAll())
+  }
+
+  static func entries(of text: [UInt8]) -> [MountEntry] {
+    text.split(separator: UInt8(ascii: "\n")).compactMap { MountEntry(line: $0) }
   }
 
   /// The mount that is seen at exactly this place.

@@ -11,4 +11,10 @@ public struct MountTableWatch: Sendable {
     var entry = pollfd(fd: table.rawValue, events: Int16(POLLPRI), revents: 0)
     try check("poll") { poll(&entry, 1, -1) }
   }
+
+  /// The mount that is seen at exactly this place now. Needs no further descriptor, of which there may be none left.
+  public func top(at path: FilePath) throws(Errno) -> MountEntry? {
+    try table.seek(to: 0)
+    return MountTable.entries(of: try table.readAll()).last { $0.mountPoint == path }
+  }
 }
