@@ -44,10 +44,41 @@ struct backing_map {
   uint32_t flags;
   uint64_t padding;
 };
+struct attributes {
+  uint64_t ino, size, blocks, atime, mtime, ctime;
+  uint32_t atimensec, mtimensec, ctimensec, mode, nlink, uid, gid, rdev, blksize, flags;
+};
+struct attributes_out {
+  uint64_t valid;
+  uint32_t valid_nsec, dummy;
+  struct attributes attributes;
+};
+struct wide_time {
+  int64_t sec;
+  uint32_t nsec;
+  int32_t reserved;
+};
+struct wide_attributes_out {
+  uint64_t valid;
+  uint32_t valid_nsec, flags;
+  uint64_t spare[2];
+  uint32_t mask, blksize;
+  uint64_t attributes;
+  uint32_t nlink, uid, gid;
+  uint16_t mode, spare0;
+  uint64_t ino, size, blocks, attributes_mask;
+  struct wide_time atime, btime, ctime, mtime;
+  uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+  uint64_t spare2[14];
+};
+_Static_assert(sizeof(struct attributes_out) == 104 && sizeof(struct wide_attributes_out) == 288, "");
 _Static_assert(sizeof(struct in_header) == 40 && sizeof(struct out_header) == 16, "");
 _Static_assert(sizeof(struct init_out) == 64 && sizeof(struct open_out) == 16, "");
 
-enum { OPCODE_INIT = 26, FIRST_MINOR_WITH_PASSTHROUGH = 40 };
+enum { OPCODE_GETATTR = 3, OPCODE_INIT = 26, OPCODE_CREATE = 35, OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
+enum { FIRST_MINOR_WITH_PASSTHROUGH = 40 };
+// STATX_BASIC_STATS and STATX_BTIME.
+enum { WIDE_BASIC = 0x7ff, WIDE_BIRTH = 0x800 };
 #define INIT_EXT (1u << 30)
 #define HANDLE_KILLPRIV_V2 (1u << 28)
 #define INIT2_PASSTHROUGH (1u << (37 - 32))
@@ -60,9 +91,43 @@ static __thread int next_backing;
 
 void cfuse_pass_next_open(int id) { next_backing = id; }
 
+// The calling thread's request is a STATX of this number; 0 when it is another.
+static __thread uint64_t wide_request;
+static __thread int64_t wide_birth;
+
+int cfuse_wants_birth(void) { return wide_request != 0; }
+void cfuse_tell_birth(int64_t nanoseconds) { wide_birth = nanoseconds; }
+
+// Both begin as the requests do that libfuse knows.
+static void translate(struct in_header *header) {
+  wide_request = 0;
+  if (header->opcode == OPCODE_TMPFILE) header->opcode = OPCODE_CREATE;
+  if (header->opcode == OPCODE_STATX) {
+    header->opcode = OPCODE_GETATTR;
+    wide_request = header->unique;
+    wide_birth = 0;
+  }
+}
+
+static void widen(const struct attributes_out *reply, struct wide_attributes_out *wide) {
+  const struct attributes *from = &reply->attributes;
+  *wide = (struct wide_attributes_out){
+      .valid = reply->valid, .valid_nsec = reply->valid_nsec, .mask = WIDE_BASIC, .blksize = from->blksize,
+      .nlink = from->nlink, .uid = from->uid, .gid = from->gid, .mode = (uint16_t)from->mode, .ino = from->ino,
+      .size = from->size, .blocks = from->blocks, .atime = {(int64_t)from->atime, from->atimensec, 0},
+      .ctime = {(int64_t)from->ctime, from->ctimensec, 0}, .mtime = {(int64_t)from->mtime, from->mtimensec, 0},
+      .rdev_major = from->rdev >> 8 & 0xfff, .rdev_minor = (from->rdev & 0xff) | (from->rdev >> 12 & 0xfff00)};
+  if (wide_birth == 0) return;
+  const int64_t second = 1000000000;
+  int64_t rest = wide_birth % second < 0 ? wide_birth % second + second : wide_birth % second;
+  wide->mask |= WIDE_BIRTH;
+  wide->btime = (struct wide_time){(wide_birth - rest) / second, (uint32_t)rest, 0};
+}
+
 static ssize_t read_request(int fd, void *buffer, size_t size, void *data) {
   struct cfuse_context *context = data;
   ssize_t count = read(fd, buffer, size);
+  if (count >= (ssize_t)sizeof(struct in_header)) translate(buffer);
   if (!context->init_unique && count >= (ssize_t)(sizeof(struct in_header) + 16)) {
     const struct in_header *header = buffer;
     const struct init_in *init = (const void *)(header + 1);
@@ -105,6 +170,15 @@ static ssize_t write_reply(int fd, struct iovec *parts, int count, void *data) {
       reply->backing_id = next_backing;
     }
     next_backing = 0;
+  }
+  struct wide_attributes_out wide;
+  if (wide_request != 0 && header->unique == wide_request) {
+    wide_request = 0;
+    if (header->error == 0 && count == 2 && parts[1].iov_len == sizeof(struct attributes_out)) {
+      widen(parts[1].iov_base, &wide);
+      parts[1] = (struct iovec){&wide, sizeof wide};
+      header->len = sizeof *header + sizeof wide;
+    }
   }
   ssize_t written = writev(fd, parts, count);
   if (is_init && written >= 0 && header->error == 0) __atomic_store_n(&context->is_answered, 2, __ATOMIC_RELEASE);

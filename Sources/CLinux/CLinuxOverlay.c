@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -64,6 +66,21 @@ int casher_status_with_mount(int directory, const char *name, struct stat *statu
 ssize_t casher_copy_file_range_flags(
     int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags) {
   return copy_file_range(from, (off64_t *)fromOffset, to, (off64_t *)toOffset, count, flags);
+}
+
+int casher_protection(int fd) {
+  struct statx x;
+  if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, 0, &x) < 0) return -1;
+  if (x.stx_attributes & STATX_ATTR_IMMUTABLE) return CASHER_IMMUTABLE;
+  return x.stx_attributes & STATX_ATTR_APPEND ? CASHER_APPEND_ONLY : 0;
+}
+
+int casher_thread_umask(mode_t mask) {
+  static __thread int is_own;
+  if (!is_own && unshare(CLONE_FS) < 0) return -1;
+  is_own = 1;
+  umask(mask);
+  return 0;
 }
 
 uint64_t casher_raise_descriptor_limit(void) {

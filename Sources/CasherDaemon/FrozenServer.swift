@@ -16,7 +16,8 @@ struct FrozenServer: Sendable {
       let socket: MessageSocket
       do throws(Errno) { socket = try MessageSocket.accept(on: listener) } catch {
         if [EBADF, EINVAL, ENOTSOCK].contains(error.rawValue) { return }
-        sched_yield()
+        var pause = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+        nanosleep(&pause, nil)
         continue
       }
       do throws(Errno) { try SystemThread.start { converse(Connection(socket)) } } catch { socket.close() }

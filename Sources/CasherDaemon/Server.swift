@@ -26,7 +26,8 @@ struct Server: Sendable {
         // Out of descriptors or memory for the moment, or a caller that has gone already; without the socket there is
         // nothing more to serve.
         if [EBADF, EINVAL, ENOTSOCK].contains(error.rawValue) { return }
-        sched_yield()
+        var pause = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+        nanosleep(&pause, nil)
         continue
       }
       if waiting.leave() {

@@ -1,12 +1,14 @@
 import CFuse
 import CasherSystem
+import Glibc
 
 /// libfuse's callbacks. They capture nothing: the overlay is found through the request.
 enum Bridge {
   static var operations: fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
-    operations.`init` = { _, connection in
-      if let connection { Bridge.negotiate(connection) }
+    operations.`init` = { data, connection in
+      guard let connection else { return }
+      Bridge.negotiate(connection, Overlay.serving(session: data))
     }
     addNames(&operations)
     addAttributes(&operations)
@@ -16,14 +18,20 @@ enum Bridge {
     return operations
   }
 
-  private static func negotiate(_ connection: UnsafeMutablePointer<fuse_conn_info>) {
+  private static func negotiate(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ overlay: Overlay?) {
     for capability in [
-      FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_ATOMIC_O_TRUNC,
+      FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_ATOMIC_O_TRUNC,
       FUSE_CAP_CACHE_SYMLINKS,
       FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_AUTO_INVAL_DATA,
     ] {
       connection.pointee.want |= connection.pointee.capable & UInt32(bitPattern: capability)
     }
+    // The kernel heeds lower's access lists (acl(5)), and lower applies the file creation mask, which does not count in a
+    // directory with a default list.
+    let lists = connection.pointee.capable & UInt32(bitPattern: FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK)
+    if overlay?.hasAccessLists ?? false { connection.pointee.want |= lists }
+    // Whoever reads requests has to see them (CFuse.h).
+    connection.pointee.want &= ~UInt32(bitPattern: FUSE_CAP_SPLICE_READ)
     // Set-id bits are cleared by a SETATTR of the kernel (CFuse.c asks for HANDLE_KILLPRIV_V2 besides). The older
     // HANDLE_KILLPRIV would leave that to a WRITE, which does not come with passthrough; nor does a cache of writes go
     // with passthrough.
@@ -57,7 +65,8 @@ enum Bridge {
     operations.mknod = { raw, parent, name, mode, device in
       guard let name else { return }
       Request.serve(raw, .mknod, parent, name) { request, node throws(Errno) in
-        try request.make(.node(FileType(mode: mode)), name, in: node, mode: mode) { directory throws(Errno) in
+        try request.make(.node(FileType(mode: mode)), name, in: node, mode: mode) {
+          directory, mode throws(Errno) in
           try directory.makeNode(name, mode: mode, device: UInt64(device))
         }
       }
@@ -65,7 +74,7 @@ enum Bridge {
     operations.mkdir = { raw, parent, name, mode in
       guard let name else { return }
       Request.serve(raw, .mkdir, parent, name) { request, node throws(Errno) in
-        try request.make(.directory, name, in: node) { directory throws(Errno) in
+        try request.make(.directory, name, in: node, mode: mode) { directory, mode throws(Errno) in
           try directory.makeDirectory(name, mode: mode)
         }
       }
@@ -73,7 +82,7 @@ enum Bridge {
     operations.symlink = { raw, target, parent, name in
       guard let name, let target else { return }
       Request.serve(raw, .symlink, parent, name) { request, node throws(Errno) in
-        try request.make(.symlink, name, in: node) { directory throws(Errno) in
+        try request.make(.symlink, name, in: node) { directory, _ throws(Errno) in
           try directory.makeSymlink(name, to: target)
         }
       }
@@ -161,7 +170,11 @@ enum Bridge {
     operations.create = { raw, parent, name, mode, info in
       guard let info, let name else { return }
       Request.serve(raw, .create, parent, name) { request, node throws(Errno) in
-        try request.create(name, in: node, mode: mode, info)
+        if strcmp(name, CFUSE_NAMELESS) == 0 {
+          try request.createNameless(in: node, mode: mode, info)
+        } else {
+          try request.create(name, in: node, mode: mode, info)
+        }
       }
     }
     operations.read = { raw, id, size, offset, info in

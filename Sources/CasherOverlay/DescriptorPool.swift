@@ -50,12 +50,16 @@ final class DescriptorPool: Sendable {
     case .ordinary: break
     }
     if let descriptor = state.withLock({ $0.use(inode) }) { return FileDescriptor(rawValue: descriptor) }
-    let opened: FileDescriptor
-    do throws(Errno) { opened = try inode.table.reopen(inode) } catch {
-      guard error == Errno(rawValue: EMFILE) || error == Errno(rawValue: ENFILE), shrink() else { throw error }
-      opened = try inode.table.reopen(inode)
+    return install(try givingWay { () throws(Errno) in try inode.table.reopen(inode) }, for: inode)
+  }
+
+  /// Calls `body`, which opens something; where no descriptor is left for it, after having closed some that are not in use.
+  func givingWay<Result>(_ body: () throws(Errno) -> Result) throws(Errno) -> Result {
+    while true {
+      do throws(Errno) { return try body() } catch {
+        guard error == Errno(rawValue: EMFILE) || error == Errno(rawValue: ENFILE), shrink() else { throw error }
+      }
     }
-    return install(opened, for: inode)
   }
 
   /// The inode's descriptor if it is open, kept open until `release`.

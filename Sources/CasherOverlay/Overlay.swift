@@ -24,6 +24,8 @@ public final class Overlay: Sendable {
   let requests = Counters()
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
+  /// Whether lower has access lists (acl(5)).
+  let hasAccessLists: Bool
   let viewsCName: EntryName
   /// What the journal held when it was opened.
   let journalled: PlacementJournal.Content
@@ -87,6 +89,11 @@ public final class Overlay: Sendable {
     rootDescriptor = root
     self.journalled = journalled
     switchesUsers = geteuid() == 0
+    let nothing = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    do throws(Errno) {
+      _ = try root.attributeOfPath("system.posix_acl_access", into: nothing)
+      hasAccessLists = true
+    } catch { hasAccessLists = error == .noData }
     lowerLocks = configuration.isDetached ? LowerLocks() : nil
     viewsCName = configuration.viewsName.withCString { EntryName(copying: $0) }
     let limit = ProcessLimits.raiseDescriptorLimit()

@@ -10,7 +10,15 @@ extension Request {
       if overlay.table.identities.isDisguised(node.inode.key) { status = overlay.table.identities.disguised(status) }
       status.raw.st_ino = ino_t(overlay.table.identities.shownNumber(of: node.inode.key))
     }
+    if cfuse_wants_birth() != 0 { tellBirth(of: node.inode.current) }
     fuse_reply_attr(raw, &status.raw, overlay.attributeTimeout(node))
+  }
+
+  /// A placed file has not come to be in lower yet.
+  private func tellBirth(of inode: Inode) {
+    guard inode.role != .viewsDirectory, inode.placedFile == nil else { return }
+    let found = try? inode.withDescriptor { descriptor throws(Errno) in try descriptor.statusAndBirth(of: "") }
+    if let found { cfuse_tell_birth(found.birth) }
   }
 
   /// SETATTR. `valid` has FUSE_SET_ATTR_…; with nothing to set it asks that set-id bits be cleared, because the file is
@@ -121,6 +129,7 @@ extension Request {
   /// The attribute that every directory of a mount answers with what the recorder says of it.
   private static let answer = "security.casher"
   private static let userNamespace = "user."
+  private static let accessLists = "system.posix_acl_"
 
   func extended(_ name: CName, of node: Node, size: Int) throws(Errno) {
     if !overlay.configuration.isDetached, strcmp(name, Request.answer) == 0 {
@@ -134,10 +143,15 @@ extension Request {
     if let file = node.inode.current.placedFile {
       return try reply(try overlay.attribute(FilePath(cString: name), of: file), size: size)
     }
-    try replyFilled(size) { buffer throws(Errno) in
-      try node.inode.current.withDescriptor { descriptor throws(Errno) in
-        try descriptor.attributeOfPath(name, into: buffer)
+    do throws(Errno) {
+      try replyFilled(size) { buffer throws(Errno) in
+        try node.inode.current.withDescriptor { descriptor throws(Errno) in
+          try descriptor.attributeOfPath(name, into: buffer)
+        }
       }
+    } catch {
+      // To the kernel, which asks for the list before it grants anything, an error is a refusal.
+      throw error == .notSupported && strncmp(name, Request.accessLists, 17) == 0 ? .noData : error
     }
   }
 
@@ -157,6 +171,13 @@ extension Request {
   func setExtended(_ name: CName, _ value: UnsafeRawBufferPointer, flags: Int32, of node: Node) throws(Errno) {
     try changeExtended(name, of: node) { descriptor throws(Errno) in
       try descriptor.setAttributeOfPath(name, value, flags: flags)
+      // As chmod(2) does. Lower takes the caller for root.
+      if user != 0, strcmp(name, "system.posix_acl_access") == 0 {
+        let status = try descriptor.status()
+        if status.permissions & 0o2000 != 0, !isCaller(in: status.raw.st_gid) {
+          try descriptor.setPermissionsOfPath(status.permissions & ~0o2000)
+        }
+      }
     }
   }
 

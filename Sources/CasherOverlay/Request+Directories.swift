@@ -5,16 +5,7 @@ import Glibc
 /// Listing directories.
 extension Request {
   func openDirectory(_ node: Node, _ info: Info) throws(Errno) {
-    let handle: DirectoryHandle
-    if node.inode.role == .viewsDirectory {
-      handle = DirectoryHandle(node: node, lower: nil, overlay: overlay)
-    } else {
-      let lower = try node.inode.withDescriptor { descriptor throws(Errno) in
-        // Not by the name ".", for which the directory would have to be searchable too.
-        try descriptor.openAgain(O_RDONLY | O_DIRECTORY)
-      }
-      handle = DirectoryHandle(node: node, lower: lower, overlay: overlay)
-    }
+    let handle = DirectoryHandle(node: node, overlay: overlay)
     info.pointee.fh = handle.identifier
     if fuse_reply_open(raw, info) != 0 { DirectoryHandle.end(info) }
   }
@@ -80,7 +71,8 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   }
 
   let node: Node
-  private let lower: FileDescriptor?
+  /// Opened at the first need: many a directory is opened to be stood in, or to name what is in it.
+  private var lower: FileDescriptor?
   private let lock = Lock()
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 32768, alignment: 8)
   private var filled = 0
@@ -96,9 +88,8 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   /// While something is placed the kernel is given offsets that count entries; this is where lower goes on after each.
   private var lowerOffsets: [Int64] = []
 
-  init(node: Node, lower: FileDescriptor?, overlay: Overlay) {
+  init(node: Node, overlay: Overlay) {
     self.node = node
-    self.lower = lower
     self.overlay = overlay
     takeSnapshot()
   }
@@ -124,9 +115,9 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
 
   /// Calls `body` with the entries that follow `start`, until it returns false: that entry comes again.
   func read(from start: Int64, _ body: (Entry) -> Bool) throws(Errno) {
-    guard let lower else { return }
     lock.lock()
     defer { lock.unlock() }
+    guard let lower = try opened() else { return }
     if start == 0, offset != 0 { takeSnapshot() }
     if placed.isEmpty {
       try readLower(lower, from: start, body)
@@ -206,7 +197,22 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
     }
   }
 
-  func synchronize(dataOnly: Bool) throws(Errno) { try lower?.synchronize(dataOnly: dataOnly) }
+  func synchronize(dataOnly: Bool) throws(Errno) {
+    lock.lock()
+    defer { lock.unlock() }
+    try opened()?.synchronize(dataOnly: dataOnly)
+  }
+
+  /// Lower's directory; nil for the views' directory. Under the lock.
+  private func opened() throws(Errno) -> FileDescriptor? {
+    if lower != nil || node.inode.role == .viewsDirectory { return lower }
+    let opened = try node.inode.withDescriptor { descriptor throws(Errno) in
+      // Not by the name ".", for which the directory would have to be searchable too.
+      try overlay.table.pool.givingWay { () throws(Errno) in try descriptor.openAgain(O_RDONLY | O_DIRECTORY) }
+    }
+    lower = opened
+    return opened
+  }
 
   // MARK: the kernel's reference
 

@@ -1,4 +1,5 @@
 import CFuse
+import CLinux
 import CasherSystem
 import Glibc
 
@@ -33,16 +34,18 @@ extension Request {
     let actor = actor(view)
     let kind = MadeKind.file(
       exclusive: flags & O_EXCL != 0, truncates: flags & O_TRUNC != 0, reads: flags & O_ACCMODE != O_WRONLY,
-      permissions: mode & 0o7777)
+      permissions: mode & 0o7777 & ~mask)
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
     let lower: FileDescriptor
     do throws(Errno) {
       lower = try directory.inode.withDescriptor { descriptor throws(Errno) in
         try overlay.placements.names.with(directory.inode.directoryKey) { () throws(Errno) in
           if overlay.placed(name, in: directory.inode) != nil { throw .exists }
-          return try asCaller(making: mode) { () throws(Errno) in
-            try descriptor.open(
-              name, flags & FileHandle.lowerFlags | O_CREAT | O_EXCL | OpenFlags.noFollow, mode: mode)
+          return try overlay.table.pool.givingWay { () throws(Errno) in
+            try makeAsCaller(mode) { mode throws(Errno) in
+              try descriptor.open(
+                name, flags & FileHandle.lowerFlags | O_CREAT | O_EXCL | OpenFlags.noFollow, mode: mode)
+            }
           }
         }
       }
@@ -62,6 +65,30 @@ extension Request {
       throw error
     }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
+    reply(made, handle, info)
+  }
+
+  /// O_TMPFILE (open(2)): a file without a name in the directory's filesystem. No run is told of it before it gets one.
+  func createNameless(in directory: Node, mode: UInt32, _ info: Info) throws(Errno) {
+    guard directory.inode.role != .viewsDirectory else { throw .notPermitted }
+    let flags = info.pointee.flags
+    let lower = try directory.inode.withDescriptor { descriptor throws(Errno) in
+      try makeAsCaller(mode) { mode throws(Errno) in
+        try descriptor.open(".", flags & FileHandle.lowerFlags | Int32(CASHER_O_TMPFILE), mode: mode)
+      }
+    }
+    let made: (node: Node, status: FileStatus)
+    let handle: FileHandle
+    do throws(Errno) {
+      // As the kernel shows such files in /proc.
+      let name = FilePath(Array("#\(try lower.status().key.inode)".utf8))
+      made = try name.withCString { name throws(Errno) in try nodeOfCreated(lower, name, in: directory) }
+      handle = try handleOfCreated(made.node, lower, flags: flags)
+    } catch {
+      lower.close()
+      throw error
+    }
+    overlay.table.pool.keepForever(made.node.inode)
     reply(made, handle, info)
   }
 
@@ -138,9 +165,12 @@ extension Request {
     let path = try pool.acquire(node.inode)
     do throws(Errno) {
       let isPassthrough = !isServed && registerBacking(of: node.inode) != nil
+      if isPassthrough, flags & O_ACCMODE != O_RDONLY { try checkProtection(of: path, flags) }
       var lower: FileDescriptor?
       if !isPassthrough {
-        lower = try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
+        lower = try pool.givingWay { () throws(Errno) in
+          try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
+        }
       } else if flags & O_TRUNC != 0 {
         try path.openAgain(O_WRONLY | O_TRUNC | O_NONBLOCK).close()
       }
@@ -150,6 +180,12 @@ extension Request {
       pool.release(node.inode)
       throw error
     }
+  }
+
+  /// Whoever opens lower is refused what chattr(1) forbids; the kernel, which is handed lower, is not.
+  private func checkProtection(of path: FileDescriptor, _ flags: Int32) throws(Errno) {
+    let protection = try path.writeProtection()
+    if protection == .immutable || protection == .appendOnly && flags & O_APPEND == 0 { throw .notPermitted }
   }
 
   /// The inode's id as a backing file of the kernel. All files that are open on an inode at a time agree in whether

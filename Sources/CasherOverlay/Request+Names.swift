@@ -1,4 +1,5 @@
 import CFuse
+import CLinux
 import CasherSystem
 import Glibc
 
@@ -97,7 +98,7 @@ extension Request {
 
   func make(
     _ kind: MadeKind, _ name: CName, in directory: Node, mode: UInt32 = 0,
-    _ body: (FileDescriptor) throws(Errno) -> Void
+    _ body: (FileDescriptor, UInt32) throws(Errno) -> Void
   ) throws(Errno) {
     try checkWritable(name, in: directory)
     let actor = actor(directory.view)
@@ -106,7 +107,7 @@ extension Request {
     try directory.inode.withDescriptor { descriptor throws(Errno) in
       try overlay.placements.names.with(directory.inode.directoryKey) { () throws(Errno) in
         if overlay.placed(name, in: directory.inode) != nil { throw .exists }
-        try asCaller(making: mode) { () throws(Errno) in try body(descriptor) }
+        try makeAsCaller(mode) { mode throws(Errno) in try body(descriptor, mode) }
       }
     }
     overlay.didChange(name, in: directory.inode, through: directory.view)
@@ -118,7 +119,9 @@ extension Request {
   func link(_ node: Node, to name: CName, in directory: Node) throws(Errno) {
     try checkWritable(name, in: directory)
     let actor = actor(directory.view)
-    let kind = MadeKind.link(of: node.inode.key)
+    // Only a file that was made without a name can get one when it has none.
+    let isNameless = try node.inode.status().links == 0
+    let kind = isNameless ? MadeKind.node(.regular) : MadeKind.link(of: node.inode.key)
     let recorder = changeRecorder
     recorder?.willMake(kind, FilePath(cString: name), in: directory, by: actor)
     if overlay.placed(name, in: directory.inode) != nil { throw .exists }
@@ -197,7 +200,14 @@ extension Request {
     let found = isExchange ? nil : try? overlay.look(renaming.newName, in: target)
     let replaced = found.flatMap { overlay.hold($0) }
     do throws(Errno) {
-      try source.rename(renaming.name, to: target, as: renaming.newName, flags: renaming.flags)
+      if renaming.flags & UInt32(CASHER_RENAME_WHITEOUT) != 0 {
+        // What is left at the old name belongs to the caller.
+        try asCaller { () throws(Errno) in
+          try source.rename(renaming.name, to: target, as: renaming.newName, flags: renaming.flags)
+        }
+      } else {
+        try source.rename(renaming.name, to: target, as: renaming.newName, flags: renaming.flags)
+      }
     } catch {
       if let replaced { overlay.table.pool.release(replaced) }
       throw error

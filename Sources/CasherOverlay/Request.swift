@@ -10,6 +10,8 @@ struct Request {
   let group: UInt32
   /// Thread id of the caller in this process's pid namespace; 0 when the kernel acts for itself.
   let thread: Int32
+  /// The caller's file creation mask, where it has not been applied by the kernel.
+  let mask: UInt32
 
   typealias CName = UnsafePointer<CChar>
   typealias Info = UnsafeMutablePointer<fuse_file_info>
@@ -23,7 +25,9 @@ struct Request {
     overlay.requests.count(operation)
     if overlay.configuration.keepsAwake { RequestPace.shared.tick() }
     let context = fuse_req_ctx(raw)?.pointee ?? fuse_ctx()
-    let request = Request(raw: raw, overlay: overlay, user: context.uid, group: context.gid, thread: context.pid)
+    let request = Request(
+      raw: raw, overlay: overlay, user: context.uid, group: context.gid, thread: context.pid,
+      mask: overlay.hasAccessLists ? context.umask & 0o777 : 0)
     let node = overlay.node(id)
     if overlay.configuration.trace { request.trace(operation, node, name) }
     do throws(Errno) { try body(request, node) } catch {
@@ -62,6 +66,15 @@ struct Request {
     }
   }
 
+  /// Makes something as the caller, with the caller's file creation mask. `body` gets the mode to make it with.
+  func makeAsCaller<Result>(
+    _ mode: UInt32, _ body: (UInt32) throws(Errno) -> Result
+  ) throws(Errno) -> Result {
+    try FileCreationMask.with(mask, mode) { mode throws(Errno) in
+      try asCaller(making: mode) { () throws(Errno) in try body(mode) }
+    }
+  }
+
   private func trace(_ operation: Operation, _ node: Node, _ name: CName?) {
     var line = "\(operation) \(node.view.isMain ? "" : "[\(node.view.token.description.prefix(8))] ")\(node.path)"
     if let name { line += " '\(FilePath(cString: name))'" }
@@ -73,9 +86,10 @@ struct Request {
 
 extension Overlay {
   /// The overlay that a request is for.
-  static func serving(_ request: fuse_req_t) -> Overlay? {
-    guard let context = fuse_req_userdata(request)?.assumingMemoryBound(to: cfuse_context.self),
-      let owner = context.pointee.owner
+  static func serving(_ request: fuse_req_t) -> Overlay? { serving(session: fuse_req_userdata(request)) }
+
+  static func serving(session: UnsafeMutableRawPointer?) -> Overlay? {
+    guard let context = session?.assumingMemoryBound(to: cfuse_context.self), let owner = context.pointee.owner
     else { return nil }
     return Unmanaged<Overlay>.fromOpaque(owner).takeUnretainedValue()
   }

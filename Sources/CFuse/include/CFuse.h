@@ -1,6 +1,10 @@
-// libfuse's low-level interface, and two things that libfuse 3.14 does not carry: passthrough of open files to lower,
-// and HANDLE_KILLPRIV_V2. They are done where replies leave libfuse for the kernel (fuse_session_custom_io), in the
-// kernel's own format, which does not change: so with every libfuse alike, also with one that could do them itself.
+// libfuse's low-level interface, and what libfuse 3.14 does not carry: passthrough of open files to lower,
+// HANDLE_KILLPRIV_V2, TMPFILE and STATX. They are done where requests enter libfuse and replies leave it for the kernel
+// (fuse_session_custom_io), in the kernel's own format, which does not change: so with every libfuse alike, also with one
+// that could do them itself.
+//
+// TMPFILE arrives as a CREATE of CFUSE_NAMELESS. STATX arrives as a GETATTR, and its reply has the time of creation that
+// cfuse_tell_birth said before. Requests must be read, not spliced (FUSE_CAP_SPLICE_READ), to be seen here.
 #pragma once
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
@@ -34,6 +38,13 @@ int cfuse_backing_open(struct fuse_session *session, int fd);
 void cfuse_backing_close(struct fuse_session *session, int id);
 // The next reply to OPEN or CREATE of the calling thread lets the kernel use the backing file; 0 takes it back.
 void cfuse_pass_next_open(int id);
+
+// No file's name; the kernel sends it with TMPFILE.
+#define CFUSE_NAMELESS "/"
+// Whether the request that the calling thread serves asks for the time of creation too.
+int cfuse_wants_birth(void);
+// That time, nanoseconds since 1970; for the next reply to such a request.
+void cfuse_tell_birth(int64_t nanoseconds);
 
 // Makes every name that the kernel keeps be looked up again at its next use (FUSE_NOTIFY_INC_EPOCH of Linux 6.16).
 // Returns 0, or -errno where the kernel does not know it.

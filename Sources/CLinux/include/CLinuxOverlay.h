@@ -18,6 +18,12 @@ uint64_t casher_raise_descriptor_limit(void);
 // Installs a handler for `signal` that does nothing, so that its arrival interrupts a wait (EINTR).
 int casher_ignore_with_handler(int signal);
 int casher_has_sys_admin(void);
+enum { CASHER_IMMUTABLE = 1, CASHER_APPEND_ONLY = 2 };
+// Which of these attributes (chattr(1)) the file has that `fd`, which may be O_PATH, is open on; 0 for neither, -1 with errno.
+int casher_protection(int fd);
+// Sets the file creation mask of the calling thread, which no longer shares it with the process from then on, nor its
+// working directory (unshare(2), CLONE_FS); -1 where that is not allowed.
+int casher_thread_umask(mode_t mask);
 // Gives the system back whatever memory the allocator holds and nobody uses (malloc_trim(3)).
 void casher_trim_memory(void);
 // Runs a program, found by PATH, with this process's environment (posix_spawnp(3)): its exit status, or -1.
