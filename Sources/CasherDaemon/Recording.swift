@@ -148,13 +148,12 @@ private struct RecordingBuilder {
       changesAttributes: touched.changesAttributes, isNewInode: touched.isNewInode)
     if let other = paths[path] {
       let (older, newer) = wasThere ? (state, other) : (other, state)
+      // What the run learned in a directory that it made or moved there itself tells nothing of what had been there.
       state = older
-      state.facets.formUnion(newer.facets)
       state.isProduced = older.isProduced || newer.isProduced
       state.isRewritten = older.isRewritten || newer.isRewritten
       state.modified = newer.modified ?? older.modified
       state.attributes = older.attributes ?? newer.attributes
-      state.mayExtend = older.mayExtend || newer.mayExtend
       state.changesAttributes = older.changesAttributes || newer.changesAttributes
       state.isNewInode = older.isNewInode || newer.isNewInode
     }
@@ -205,22 +204,21 @@ private struct RecordingBuilder {
   /// The facet under which a path's whole state is observed, and that state before the run.
   private func wholeState(_ path: FilePath, _ state: PathState) throws(Uncacheable) -> (Facet, Value) {
     if BytecodeCache.isName(path), state.isCheckedBytecode { return (.bytecode, .derived) }
-    let facet = BytecodeCache.isName(path) ? Facet.bytecode : .entry
     switch state.before {
-    case .absent: return (facet, .absent)
+    case .absent: return (.entry, .absent)
     case .present(let status, let target):
       switch status.type {
       case .regular:
-        if let digest = state.digest { return (facet, .file(digest, Protection(status, countingLinks: true))) }
+        if let digest = state.digest { return (.entry, .file(digest, Protection(status, countingLinks: true))) }
         if !state.facets.contains(.content), status.size > RunRecorder.stampThreshold {
           return (
             .stamp, .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
           )
         }
         throw .inputUnreadable(path, 5)
-      case .symlink: return (facet, .symlink(target: target ?? FilePath([])))
-      case .directory: return (facet, .directory(Protection(status)))
-      default: return (facet, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
+      case .symlink: return (.entry, .symlink(target: target ?? FilePath([])))
+      case .directory: return (.entry, .directory(Protection(status)))
+      default: return (.entry, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
       }
     }
   }
@@ -416,7 +414,10 @@ private struct RecordingBuilder {
       path: path, content: .directory, permissions: status.permissions,
       owner: Owner(user: status.owner, group: status.group), modified: state.modified)
     switch status.type {
-    case .directory: output.content = .directory
+    case .directory:
+      output.content = .directory
+      output.keepsAttributes = !state.changesAttributes
+      if state.isNewInode || state.changesAttributes { output.attributes = try attributes(path) }
     case .symlink:
       do throws(Errno) { output.content = .symlink(target: try recorder.tree.readLink(path)) } catch {
         throw .inputUnreadable(path, error.rawValue)

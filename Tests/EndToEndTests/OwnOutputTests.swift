@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @Suite("A command's own outputs")
@@ -112,6 +113,24 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("To other programs than Python a bytecode cache is a file like any other: found, missing, copied, removed")
+  func bytecodeOfOthers() throws {
+    let prepare = "echo 'value = 1' > module.py; touch -d @1234567890 module.py; /usr/bin/python3 -m compileall -q ."
+    try withTwins(prepare: prepare) { twins throws in
+      let cache = try #require(try twins.place.shell("ls __pycache__/*.pyc").output.split(separator: "\n").first)
+      for script in [
+        "find . | sort", "ls -R", "grep -rc value . | sort", "cp -rT __pycache__ copy; ls copy",
+        "cksum < \(cache) | wc -l",
+        "[ -e other/__pycache__ ] || echo missing", "[ -e __pycache__/no.cpython-311.pyc ] || echo missing",
+      ] { try twins.missThenHit(script) }
+      try twins.edit("printf x >> \(cache)")
+      try twins.miss("grep -rc value . | sort")
+      try twins.edit("mkdir -p other/__pycache__")
+      try twins.miss("[ -e other/__pycache__ ] || echo missing")
+      try twins.missThenHit("rm -r __pycache__; mkdir __pycache__; ls")
+    }
+  }
+
   @Test("What is made only where it is missing never overwrites what another hand wrote")
   func conditional() throws {
     try withTwins { twins throws in
@@ -132,7 +151,8 @@ struct OwnOutputTests {
       let script = "cat in > out"
       try twins.missThenHit(script)
       for before in [
-        "chmod 600 out", "chmod 4755 out", "chown 12:34 out", "ln out second", "echo other > second",
+        "chmod 600 out", "chmod 4755 out", geteuid() == 0 ? "chown 12:34 out" : "chmod 640 out", "ln out second",
+        "echo other > second",
         "rm out; ln -s second out", "rm out second; ln -s missing out", "rm out; mkfifo unrelated",
       ] {
         try twins.edit(before)
