@@ -199,7 +199,8 @@ struct JournalDecoder {
       else { return nil }
       return .times(number, modified: modified, changed: changed)
     case 6:
-      guard let number = number(UInt64.self), let boot = self.number(UInt64.self), case .some(.some(let file)) = covered()
+      guard let number = number(UInt64.self), let boot = self.number(UInt64.self),
+        case .some(.some(let file)) = covered()
       else { return nil }
       return .ordinary(number, JournalEntry.Ordinary(file: file, boot: boot))
     default: return nil

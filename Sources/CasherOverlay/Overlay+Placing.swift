@@ -63,7 +63,9 @@ extension Overlay {
       plan.reserveCapacity(placings.count)
       for indices in groups.values { try self.plan(indices, placings, &plan) }
       do throws(Errno) {
-        if journal.isSynchronous { try makeDurable(groups.values.compactMap { $0.first }.map { placings[$0].directory }) }
+        if journal.isSynchronous {
+          try makeDurable(groups.values.compactMap(\.first).map { placings[$0].directory })
+        }
         try journal.append(items(plan), placing: plan.count, besides: placements.count)
       } catch { throw PlacingFailure(index: plan.first?.index ?? 0, cause: error) }
       try show(plan)

@@ -109,7 +109,7 @@ import Testing
       try killDaemon(place)
       try place.shell("rm -r '\(place.base)/cache/blobs'", in: "/")
       let mounted = try place.casherfs("mount", place.work)
-      #expect(mounted.error.contains("big cannot be had") && mounted.error.contains("d/other cannot be had"), "\(mounted)")
+      for name in ["big", "d/other"] { #expect(mounted.error.contains("\(name) cannot be had"), "\(mounted)") }
       #expect(try place.acache(StoreDamageTests.script, options: ["--sync"]).status == 0)
       try place.shell("sha256sum big d/other soft small > ../sums")
       let ended = try place.casherfs("unmount", place.work)
