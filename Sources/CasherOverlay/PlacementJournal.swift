@@ -24,7 +24,7 @@ final class PlacementJournal: Sendable {
     var allocated: Int64 = 0
     /// Frames were appended since the last sync.
     var isDirty = false
-    /// A frame could not be taken back: nothing may follow it.
+    /// A frame could not be taken back: nothing may follow it until it is.
     var isBroken = false
   }
 
@@ -82,7 +82,10 @@ final class PlacementJournal: Sendable {
   }
 
   private func append(_ frame: [UInt8], _ state: inout State) throws(Errno) {
-    if state.isBroken { throw .ioError }
+    if state.isBroken {
+      try state.file.truncate(to: state.size)
+      state.isBroken = false
+    }
     do throws(Errno) {
       var bytes = frame
       if state.size == 0 { bytes = PlacementJournal.header + frame }
