@@ -29,8 +29,8 @@ import Testing
 
   /// How the list of what is placed can be damaged; `$list` is its path.
   private static let damages = [
-    "truncate -s 0 $list", "truncate -s -40 $list", "printf garbage | dd of=$list conv=notrunc",
-    "printf '\\377\\377\\377' | dd of=$list bs=1 seek=60 conv=notrunc", "printf garbage >> $list",
+    "truncate -s 0 \"$list\"", "truncate -s -40 \"$list\"", "printf garbage | dd of=\"$list\" conv=notrunc",
+    "printf '\\377\\377\\377' | dd of=\"$list\" bs=1 seek=60 conv=notrunc", "printf garbage >> \"$list\"",
   ]
 
   private func damage(_ place: Place, _ how: String) throws {
