@@ -35,25 +35,25 @@ public struct FreezeReport: Sendable {
 /// Makes every placed file an ordinary one.
 struct Freezing: Sendable {
   let overlay: Overlay
+  let blobs: PlacedBlobs
   let durability: Durability
   let log: DaemonLog
   let recording: FreezeRecording
 
   /// `cause`: what the freeze is put on record as having been made by; nil when another follows that will be.
   func run(_ cause: FreezeCause?) -> FreezeReport {
+    let again = overlay.recoverLost()
+    if !again.isEmpty { blobs.adopt(again) }
     let (files, bytes) = (overlay.placements.count, overlay.placements.bytes)
     var report = FreezeReport()
     var failures = overlay.materialiseAll().map { ($0.path, $0.cause.description) }
-    if files > 0, durability != .none {
-      do throws(Errno) {
-        let root = try overlay.rootDescriptor.open(".", O_RDONLY | O_DIRECTORY)
-        defer { root.close() }
-        try root.synchronizeFilesystem()
-      } catch {
-        failures.append((FilePath("."), "not synced: \(error)"))
-      }
-      try? overlay.synchronizeJournal()
+    do throws(Errno) {
+      if durability != .none, files > 0 || overlay.placements.hasUnsynced { try synchronizeLower() }
+      overlay.forgetOrdinary()
+    } catch {
+      failures.append((FilePath("."), "not synced: \(error)"))
     }
+    if durability != .none { try? overlay.synchronizeJournal() }
     report.failures = failures
     report.lost = overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
     report.files = max(0, files - overlay.placements.count)
@@ -67,6 +67,12 @@ struct Freezing: Sendable {
     }
     if files > 0 || !report.isComplete || cause != nil { write(report, cause, results: results) }
     return report
+  }
+
+  private func synchronizeLower() throws(Errno) {
+    let root = try overlay.rootDescriptor.open(".", O_RDONLY | O_DIRECTORY)
+    defer { root.close() }
+    try root.synchronizeFilesystem()
   }
 
   /// A line for the freeze, and one for each file that is not in the directory.
@@ -91,7 +97,8 @@ extension Daemon {
     let mounts = configuration.storeDirectory.appending("mounts").appending(configuration.mountID)
     if MountRuns.hasAny(in: mounts) { return true }
     let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: MountState.journal(in: mounts))
-    return (status ?? nil).map { $0.size > 0 } ?? configuration.journalCopy?.isThere ?? false
+    let isThere = (status ?? nil).map { $0.size > 0 } ?? false
+    return isThere || configuration.journalCopy?.isThere ?? false
   }
 
   /// The journal of the mount that a socket belongs to.
@@ -107,11 +114,12 @@ extension Daemon {
     let state = try MountState(configuration)
     defer { state.close() }
     let overlay = try state.makeOverlay(recorder: RunTable { _ in [] })
-    state.recover(overlay)
+    let recovery = state.recover(overlay)
     if givingUp { try? overlay.forgetLost() }
     let placements = overlay.placements
     let freezing = state.freezing(overlay, state.makeDigester(overlay))
-    let report = following({ (placements.count, placements.bytes) }) { freezing.run(.recovery) }
+    var report = following({ (placements.count, placements.bytes) }) { freezing.run(.recovery) }
+    if recovery.wasTorn { report.failures.append((configuration.directory, Recovery.tornReason)) }
     state.settle(overlay)
     return report
   }

@@ -84,7 +84,7 @@ struct MountState {
   func freezing(_ overlay: Overlay, _ digester: FileDigester) -> Freezing {
     let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
     return Freezing(
-      overlay: overlay, durability: configuration.durability, log: log,
+      overlay: overlay, blobs: blobs, durability: configuration.durability, log: log,
       recording: FreezeRecording(
         mount: configuration.directory, tree: tree, store: store, digester: digester, runs: runs))
   }
@@ -104,6 +104,7 @@ struct MountState {
 
   /// Gives up the pins when nothing is placed any more.
   func settle(_ overlay: Overlay) {
-    if overlay.placements.isEmpty, overlay.placements.lost.isEmpty { blobs.releaseAll() }
+    let placements = overlay.placements
+    if placements.isEmpty, placements.lost.isEmpty, !placements.hasUnsynced { blobs.releaseAll() }
   }
 }

@@ -38,11 +38,21 @@ final class PlacedBlobs: BlobSource {
   func open(_ blob: Digest) throws(Errno) -> FileDescriptor {
     do throws(StoreError) { return try store.openBlob(blob) } catch {
       log.write("error", [("what", "placed"), ("blob", blob.hexadecimal), ("reason", "\(error)")])
-      throw error.cause ?? .ioError
+      // Whatever befell the store, the file's name is there: only what the caller can do something about is passed on.
+      if let cause = error.cause, PlacedBlobs.shortages.contains(cause) { throw cause }
+      throw .ioError
     }
   }
 
-  func has(_ blob: Digest) -> Bool { (try? store.hasBlob(blob)) ?? false }
+  private static let shortages: Set<Errno> = [
+    .noSpace, .quotaExceeded, Errno(rawValue: ENOMEM), Errno(rawValue: EMFILE), Errno(rawValue: ENFILE),
+  ]
+
+  /// A file that the database has lost is taken for what its name says, once its content has been digested.
+  func has(_ blob: Digest) -> Bool {
+    if let isThere = try? store.hasBlob(blob), isThere { return true }
+    return (try? store.adoptBlob(blob)) ?? false
+  }
 
   /// A write after this moves the modification time, unless the file has come to be within the same tick of the clock.
   func didWrite(_ blob: Digest, as status: FileStatus) {

@@ -15,6 +15,17 @@ final class DescriptorPool: Sendable {
     var ticket: UInt32 = 0
     var users: UInt32 = 0
     var wasUsed = false
+    /// What the file was like when its content was last known to be right, of a placed file's blob.
+    var stamp: Stamp?
+  }
+
+  /// Any write, truncation or exchange moves one of these.
+  fileprivate struct Stamp: Equatable {
+    var size: Int64
+    var modified: Int64
+    var changed: Int64
+
+    init(_ status: FileStatus) { (size, modified, changed) = (status.size, status.modified, status.changed) }
   }
 
   fileprivate struct State {
@@ -70,12 +81,14 @@ final class DescriptorPool: Sendable {
 
   /// Gives the inode a descriptor, which becomes the pool's; returns the one in use, kept open until `release`.
   func install(_ descriptor: FileDescriptor, for inode: Inode) -> FileDescriptor {
+    let stamp = inode.placedFile == nil ? nil : (try? descriptor.status()).map { Stamp($0) }
     let (inUse, closing) = state.withLock { state -> (Int32, Closing?) in
       if let present = state.use(inode) { return (present, Closing(descriptor: descriptor.rawValue, backing: 0)) }
       let (index, evicted) = state.takeSlot(capacity: capacity)
       state.slots[index].descriptor = descriptor.rawValue
       state.slots[index].users = 1
       state.slots[index].wasUsed = true
+      state.slots[index].stamp = stamp
       inode.slot = Int32(truncatingIfNeeded: index)
       inode.ticket = state.slots[index].ticket
       state.open += 1
@@ -83,6 +96,32 @@ final class DescriptorPool: Sendable {
     }
     if let closing { close(closing) }
     return FileDescriptor(rawValue: inUse)
+  }
+
+  /// As `acquire`, of a placed file whose blob is about to be read: one that was touched since it was opened is opened
+  /// anew, by who digests it then. EIO while others have the touched one open.
+  func acquireUntouched(_ inode: Inode) throws(Errno) {
+    for _ in 0..<3 {
+      let descriptor = try acquire(inode)
+      let stamp = state.withLock { state in state.isCurrent(inode) ? state.slots[Int(inode.slot)].stamp : nil }
+      let now: Stamp
+      do throws(Errno) { now = Stamp(try descriptor.status()) } catch {
+        release(inode)
+        throw error
+      }
+      if stamp == nil || stamp == now { return }
+      let closing = state.withLock { state -> Closing? in
+        guard state.isCurrent(inode) else { return nil }
+        let index = Int(inode.slot)
+        state.slots[index].users -= min(state.slots[index].users, 1)
+        guard state.slots[index].users == 0 else { return nil }
+        defer { state.free.append(inode.slot) }
+        return state.vacate(index)
+      }
+      guard let closing else { throw .ioError }
+      close(closing)
+    }
+    throw .ioError
   }
 
   /// The inode is to have another descriptor, and nobody uses the present one.

@@ -280,13 +280,17 @@ final class InodeTable: Sendable {
     forEachShard { nodes in for node in nodes { forget(node, .max) } }
   }
 
-  /// The nodes that the kernel has right below these.
-  func children(of directories: [Node]) -> [Node] {
+  /// The nodes that the kernel has right below these, and all that it has in `views`.
+  func children(of directories: [Node], orIn views: Set<ObjectIdentifier>) -> [Node] {
     let parents = Set(directories.map(ObjectIdentifier.init))
     var result: [Node] = []
     forEachShard { nodes in
       for node in nodes {
-        if let parent = node.parent, parents.contains(ObjectIdentifier(parent)) { result.append(node) }
+        if views.contains(ObjectIdentifier(node.view)) {
+          result.append(node)
+        } else if let parent = node.parent, parents.contains(ObjectIdentifier(parent)) {
+          result.append(node)
+        }
       }
     }
     return result

@@ -5,8 +5,8 @@ import Synchronization
 /// A second copy of a placement journal, outside of the store: when the store's directory is lost, it still tells what
 /// was shown and where.
 ///
-/// It is there while something is placed, and counts only where the journal itself is not: that one is always written
-/// first, and emptied last. What cannot be written is given up, since a copy that lacks a step is worse than none.
+/// It is there while something is placed, and counts only where the journal itself is not, or has lost its end: that one
+/// is always written first, and emptied last. What cannot be written is given up, since a copy that lacks a step is worse than none.
 public final class JournalCopy: Sendable {
   private let path: FilePath
   private let state = Mutex(State())
@@ -59,11 +59,15 @@ public final class JournalCopy: Sendable {
     }
   }
 
-  func remove() {
+  /// To be called before the journal, in `directory`, is emptied.
+  func remove(before directory: FilePath) {
     state.withLock { state in
       state.file?.close()
       state = State()
-      try? FileDescriptor.workingDirectory.remove(path)
+      guard (try? FileDescriptor.workingDirectory.remove(path)) != nil else { return }
+      // One filesystem keeps the order of the two by itself. With two, a loss of power must not leave the copy alone.
+      let devices = [path.parent, directory].map { try? FileDescriptor.workingDirectory.status(of: $0).key.device }
+      if devices[0] != devices[1] { try? PlacementJournal.synchronizeDirectory(of: path) }
     }
   }
 

@@ -22,6 +22,14 @@ public struct JournalEntry: Sendable {
   var name: FilePath
   public internal(set) var file: PlacedFile
   var covers: Covered?
+  var ordinary: Ordinary?
+
+  /// The file of lower that it has become, and the boot of the machine in which that was: in any other, lower may have
+  /// lost it.
+  struct Ordinary: Sendable, Hashable {
+    var file: Covered
+    var boot: UInt64
+  }
 
   /// Relative to the mount's root, as it was when this was written.
   public var path: FilePath { directory.path.appending(name) }
@@ -35,6 +43,8 @@ enum JournalItem {
   case place(name: FilePath, PlacedFile, covers: JournalEntry.Covered?)
   /// A file has been removed, or has become an ordinary one.
   case drop(UInt64)
+  /// A file has become an ordinary one, which is not known to be on lower's disk yet.
+  case ordinary(UInt64, JournalEntry.Ordinary)
   /// A file has got another name, in place of a placed one that stood there.
   case move(UInt64, name: FilePath, changed: Int64, covers: JournalEntry.Covered?)
   case times(UInt64, modified: Int64, changed: Int64)
@@ -96,6 +106,11 @@ struct JournalEncoder {
       put(number)
       put(modified)
       put(changed)
+    case .ordinary(let number, let ordinary):
+      put(UInt8(6))
+      put(number)
+      put(ordinary.boot)
+      put(ordinary.file)
     }
   }
 
@@ -183,6 +198,11 @@ struct JournalDecoder {
         let changed = self.number(Int64.self)
       else { return nil }
       return .times(number, modified: modified, changed: changed)
+    case 6:
+      guard let number = number(UInt64.self), let boot = self.number(UInt64.self),
+        case .some(.some(let file)) = covered()
+      else { return nil }
+      return .ordinary(number, JournalEntry.Ordinary(file: file, boot: boot))
     default: return nil
     }
   }

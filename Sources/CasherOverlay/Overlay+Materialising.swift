@@ -36,7 +36,7 @@ extension Overlay {
               made.discardName()
               return false
             }
-            try publish(made, number, name, directory, descriptor)
+            try publish(made, file, name, directory, descriptor, isSettled: isSettled)
             if isSettled, let status = try? made.descriptor.status() {
               placements.blobs?.didWrite(file.blob, as: status)
             }
@@ -90,8 +90,10 @@ extension Overlay {
   /// Under the lock of the directory's names: the file comes to stand in lower first, then the journal says so, then
   /// everyone is shown it.
   private func publish(
-    _ made: NamelessFile, _ number: UInt64, _ name: FilePath, _ directory: Inode, _ descriptor: FileDescriptor
+    _ made: NamelessFile, _ file: PlacedFile, _ name: FilePath, _ directory: Inode, _ descriptor: FileDescriptor,
+    isSettled: Bool
   ) throws(Errno) {
+    let number = file.number
     let found = try made.descriptor.statusAndBirth(of: "")
     let birth = Inode.birthBits(found.birth)
     let path = try made.descriptor.openAgain(Int32(CASHER_O_PATH))
@@ -115,7 +117,7 @@ extension Overlay {
           defer { opened.close() }
           try opened.synchronize()
         }
-        try placements.journal?.append([.drop(number)])
+        try journalOrdinary(file, name, directory, as: (found.status, found.birth), isSettled: isSettled)
       } catch {
         try? descriptor.remove(name)
         throw error
@@ -133,6 +135,21 @@ extension Overlay {
     if let inode = table.inode(for: PlacedFile.key(of: number)) {
       notifier.send(table.nodes(of: inode, except: nil).map { .attributes($0) })
     }
+  }
+
+  /// Many files at once are synced together, when all are there; until then the journal remembers them.
+  private func journalOrdinary(
+    _ file: PlacedFile, _ name: FilePath, _ directory: Inode, as found: (status: FileStatus, birth: Int64),
+    isSettled: Bool
+  ) throws(Errno) {
+    guard let journal = placements.journal else { return }
+    guard isSettled, !journal.isSynchronous, let lower = covered(found) else {
+      return try journal.append([.drop(file.number)])
+    }
+    let ordinary = JournalEntry.Ordinary(file: lower, boot: BootNumber.current)
+    try journal.append([.ordinary(file.number, ordinary)])
+    placements.addUnsynced(
+      JournalEntry(directory: journalDirectory(directory), name: name, file: file, covers: nil, ordinary: ordinary))
   }
 
   /// A placed file gave way to what stands in lower.
@@ -172,8 +189,8 @@ extension Overlay {
     public let cause: Errno
   }
 
-  /// Makes every placed file an ordinary one, and lets the journal go when nothing is left that it has to remember. What
-  /// comes to be placed meanwhile may be left.
+  /// Makes every placed file an ordinary one. The journal remembers them until `forgetOrdinary`. What comes to be placed
+  /// meanwhile may be left.
   public func materialiseAll() -> [Unmaterialised] {
     var failures: [Unmaterialised] = []
     for directory in placements.directories {
@@ -183,8 +200,14 @@ extension Overlay {
         }
       }
     }
-    try? compactJournal()
     return failures
+  }
+
+  /// What has become ordinary is on the disk as far as it ever will be: lets the journal go when nothing is left that it
+  /// has to remember.
+  public func forgetOrdinary() {
+    placements.forgetUnsynced()
+    try? compactJournal()
   }
 
   /// Writes the journal anew with what is placed now.
@@ -206,7 +229,7 @@ extension Overlay {
   public func tidyJournal() {
     guard let journal = placements.journal else { return }
     let size = journal.size
-    let isEmpty = placements.isEmpty && placements.lost.isEmpty
+    let isEmpty = placements.isEmpty && placements.lost.isEmpty && !placements.hasUnsynced
     if size == 0 || !isEmpty && size < max(Overlay.longJournal, Int64(placements.count) &* Overlay.bytesForFile) {
       return
     }

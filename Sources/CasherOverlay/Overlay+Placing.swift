@@ -63,9 +63,28 @@ extension Overlay {
       plan.reserveCapacity(placings.count)
       for indices in groups.values { try self.plan(indices, placings, &plan) }
       do throws(Errno) {
+        if journal.isSynchronous {
+          try makeDurable(groups.values.compactMap(\.first).map { placings[$0].directory })
+        }
         try journal.append(items(plan), placing: plan.count, besides: placements.count)
       } catch { throw PlacingFailure(index: plan.first?.index ?? 0, cause: error) }
       try show(plan)
+    }
+  }
+
+  /// Has lower's disk hold the directories, which may be new, with all that lead to them: a placed file is had again only
+  /// where its directory is.
+  private func makeDurable(_ directories: [PinnedDirectory]) throws(Errno) {
+    for directory in directories where !placements.isDurable(directory.identity) {
+      var path = table.path(of: directory.inode)
+      while true {
+        let opened = try rootDescriptor.open(path.isEmpty ? "." : path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        defer { opened.close() }
+        try opened.synchronize()
+        if path.isEmpty { break }
+        path = path.parent
+      }
+      placements.didMakeDurable(directory.identity)
     }
   }
 

@@ -20,8 +20,10 @@ public struct Recovery: Sendable {
   public var files = 0
   public var bytes: Int64 = 0
   public var lost: [Lost] = []
-  /// The journal ended in something that cannot be read: a step that was not completed.
+  /// The journal ended in something that cannot be read: a step that was not completed, or damage.
   public var wasTorn = false
+  public static let tornReason =
+    "the list of files that were only in the cache is damaged: those that were placed last may be missing"
 
   public init() {}
 }
@@ -37,7 +39,7 @@ extension Overlay {
     let found = findDirectories(groups)
     for (identity, entries) in groups {
       guard let directory = found[identity] else {
-        for entry in entries {
+        for entry in entries where entry.ordinary?.boot != BootNumber.current {
           kept.append(entry)
           recovery.lost.append(.init(path: entry.path, reason: "its directory is gone"))
         }
@@ -48,7 +50,7 @@ extension Overlay {
       for entry in entries {
         let path = table.path(of: directory.inode).appending(entry.name)
         do throws(Errno) {
-          let hidden = try standing(entry, in: directory)
+          let hidden = try standing(entry, in: directory, blobs)
           // What stands in lower and was not to be replaced came after.
           if hidden == .newer { continue }
           guard blobs.has(entry.file.blob) else {
@@ -73,6 +75,37 @@ extension Overlay {
     return recovery
   }
 
+  /// Looks again for what could not be had: places what can be by now, and forgets that in whose place something stands.
+  /// Gives what it has placed.
+  public func recoverLost() -> [PlacedFile] {
+    guard let blobs = placements.blobs, !placements.lost.isEmpty else { return [] }
+    var placed: [PlacedFile] = []
+    var kept: [JournalEntry] = []
+    for entry in placements.lost {
+      guard let directory = try? pinDirectory(entry.directory.path),
+        DirectoryIdentity(directory) == DirectoryIdentity(entry.directory)
+      else {
+        kept.append(entry)
+        continue
+      }
+      let isSettled = placements.names.with(directory.identity) { () -> Bool in
+        if placements.file(entry.name, in: directory.identity) != nil { return true }
+        guard let hidden = try? standing(entry, in: directory, blobs) else { return false }
+        if hidden == .newer { return true }
+        guard blobs.has(entry.file.blob) else { return false }
+        if hidden == .covered, (try? removeCovered(entry, in: directory)) == nil { return false }
+        placements.add([(entry.name, entry.file)], to: directory.inode)
+        table.renames.add(1, ordering: .sequentiallyConsistent)
+        placed.append(entry.file)
+        return true
+      }
+      if isSettled { invalidateEntry(entry.name, inDirectory: directory.key) } else { kept.append(entry) }
+    }
+    placements.setLost(kept)
+    try? compactJournal()
+    return placed
+  }
+
   /// Gives up what could not be had when the journal was read.
   public func forgetLost() throws(Errno) {
     let lost = placements.lost
@@ -90,6 +123,10 @@ extension Overlay {
     init(inode: UInt64, birth: UInt32) {
       self.inode = inode
       self.birth = birth
+    }
+
+    init(_ directory: PinnedDirectory) {
+      self.init(inode: directory.key.inode, birth: directory.identity.birth)
     }
 
     init(_ directory: JournalEntry.Directory) { self.init(inode: directory.inode, birth: directory.birth) }
@@ -131,16 +168,53 @@ extension Overlay {
     case newer
   }
 
-  private func standing(_ entry: JournalEntry, in directory: PinnedDirectory) throws(Errno) -> Standing {
+  private func standing(
+    _ entry: JournalEntry, in directory: PinnedDirectory, _ blobs: any BlobSource
+  ) throws(Errno) -> Standing {
+    // Whatever stands there or not, the file was ordinary.
+    if entry.ordinary?.boot == BootNumber.current { return .newer }
     do throws(Errno) {
       let found = try directory.withDescriptor { descriptor throws(Errno) in
         try entry.name.withCString { name throws(Errno) in try descriptor.statusAndBirth(of: name) }
+      }
+      if let ordinary = entry.ordinary {
+        // The machine has stopped since, perhaps before all of it was on the disk. Another time than the one that it got
+        // says that someone has written to it.
+        guard covered(found) == ordinary.file, found.status.modified == entry.file.modified else { return .newer }
+        return try isWhole(entry, in: directory, blobs) ? .newer : .covered
       }
       return covered(found) == entry.covers ? .covered : .newer
     } catch {
       if error == .noSuchFile { return .nothing }
       throw error
     }
+  }
+
+  /// Whether the file of lower has the content of the blob, as far as that can be told.
+  private func isWhole(
+    _ entry: JournalEntry, in directory: PinnedDirectory, _ blobs: any BlobSource
+  ) throws(Errno) -> Bool {
+    let file = try directory.withDescriptor { descriptor throws(Errno) in
+      try descriptor.open(entry.name, O_RDONLY | O_NOFOLLOW)
+    }
+    defer { file.close() }
+    if try file.status().size != entry.file.size { return false }
+    let blob = try blobs.open(entry.file.blob)
+    defer { blob.close() }
+    let size = 1 << 16
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * size, alignment: 16)
+    defer { buffer.deallocate() }
+    let mine = UnsafeMutableRawBufferPointer(rebasing: buffer[..<size])
+    var position: Int64 = 0
+    while position < entry.file.size {
+      let count = try file.read(into: mine, at: position)
+      let other = UnsafeMutableRawBufferPointer(rebasing: buffer[size..<(size + count)])
+      guard count > 0, try blob.read(into: other, at: position) == count,
+        mine.prefix(count).elementsEqual(other)
+      else { return false }
+      position += Int64(count)
+    }
+    return true
   }
 
   private func removeCovered(_ entry: JournalEntry, in directory: PinnedDirectory) throws(Errno) {

@@ -352,11 +352,17 @@ public final class Overlay: Sendable {
 
   /// A process that outlives its run for a moment leaves names of the view's directories in the kernel's cache, which
   /// hold the whole view for as long as memory is not short. Makes the kernel drop what is below the roots of such views.
+  ///
+  /// With a name that the root has goes all below it, but for what is in use at that moment. No name of the root leads to
+  /// that any more; so the second time each directory is told of each of its names.
   private func dropRetiredViews(unlessFewerThan limit: Int) {
     let present = Set(allViews.map(ObjectIdentifier.init))
     let roots = table.nodes(of: rootInode, except: mainView).filter { !present.contains(ObjectIdentifier($0.view)) }
     guard roots.count >= limit else { return }
-    notifier.send(table.children(of: roots).compactMap { node in node.parent.map { .entry($0, node.name) } })
+    let again = Set(
+      roots.filter { $0.view.wasDropped.exchange(true, ordering: .relaxed) }.map { ObjectIdentifier($0.view) })
+    let nodes = table.children(of: roots, orIn: again)
+    notifier.send(nodes.compactMap { node in node.parent.map { .entry($0, node.name) } })
     notifier.send(roots.map { .entry($0, configuration.viewsName) })
   }
 

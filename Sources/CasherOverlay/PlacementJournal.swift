@@ -24,11 +24,11 @@ final class PlacementJournal: Sendable {
     var allocated: Int64 = 0
     /// Frames were appended since the last sync.
     var isDirty = false
-    /// A frame could not be taken back: nothing may follow it.
+    /// A frame could not be taken back: nothing may follow it until it is.
     var isBroken = false
   }
 
-  private static let header: [UInt8] = Array("CshrPlc1".utf8)
+  static let header: [UInt8] = Array("CshrPlc1".utf8)
   private static let frameHeader = 12
   /// Bytes that dropping or moving one file may take.
   private static let reserveForFile: Int64 = 64
@@ -42,28 +42,7 @@ final class PlacementJournal: Sendable {
     var isDamaged = false
   }
 
-  /// Opens or makes the journal. `content`: what it holds. Where there is none, it is made from the copy, if that has
-  /// something.
-  static func open(
-    at path: FilePath, copy: JournalCopy?, isSynchronous: Bool
-  ) throws(Errno) -> (journal: PlacementJournal, content: Content) {
-    if let copy, try FileDescriptor.workingDirectory.statusIfPresent(of: path) == nil, let bytes = copy.bytes {
-      // In one step: a journal that is there and empty would say that nothing was placed.
-      try write(bytes, inPlaceOf: path).close()
-    }
-    let file = try FileDescriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
-    do throws(Errno) {
-      let content = parse(try file.readAll())
-      let journal = PlacementJournal(
-        path: path, file: file, size: content.size, copy: copy, isSynchronous: isSynchronous)
-      return (journal, content)
-    } catch {
-      file.close()
-      throw error
-    }
-  }
-
-  private init(path: FilePath, file: FileDescriptor, size: Int64, copy: JournalCopy?, isSynchronous: Bool) {
+  init(path: FilePath, file: FileDescriptor, size: Int64, copy: JournalCopy?, isSynchronous: Bool) {
     self.path = path
     self.copy = copy
     self.isSynchronous = isSynchronous
@@ -103,7 +82,10 @@ final class PlacementJournal: Sendable {
   }
 
   private func append(_ frame: [UInt8], _ state: inout State) throws(Errno) {
-    if state.isBroken { throw .ioError }
+    if state.isBroken {
+      try state.file.truncate(to: state.size)
+      state.isBroken = false
+    }
     do throws(Errno) {
       var bytes = frame
       if state.size == 0 { bytes = PlacementJournal.header + frame }
@@ -137,7 +119,7 @@ final class PlacementJournal: Sendable {
     if entries.isEmpty {
       try state.withLock { state throws(Errno) in
         // First, since it counts where the journal itself is missing.
-        copy?.remove()
+        copy?.remove(before: path.parent)
         if state.size == 0 { return }
         try state.file.truncate(to: 0)
         state.size = 0
@@ -153,6 +135,7 @@ final class PlacementJournal: Sendable {
       if entry.directory != directory { items.append(.directory(entry.directory)) }
       directory = entry.directory
       items.append(.place(name: entry.name, entry.file, covers: entry.covers))
+      if let ordinary = entry.ordinary { items.append(.ordinary(entry.file.number, ordinary)) }
     }
     let bytes = PlacementJournal.header + PlacementJournal.frame(items)
     let file = try PlacementJournal.write(bytes, inPlaceOf: path)
@@ -174,6 +157,7 @@ final class PlacementJournal: Sendable {
       // Before the old one goes: after a loss of power one of them has to be whole.
       if synchronizing { try file.synchronize(dataOnly: true) }
       try FileDescriptor.workingDirectory.rename(temporary, to: .workingDirectory, as: path)
+      if synchronizing { try synchronizeDirectory(of: path) }
     } catch {
       file.close()
       try? FileDescriptor.workingDirectory.remove(temporary)
@@ -268,6 +252,7 @@ private struct Replay {
         guard let directory else { return false }
         put(JournalEntry(directory: directory, name: name, file: file, covers: covers))
       case .drop(let number): remove(number)
+      case .ordinary(let number, let ordinary): byNumber[number]?.ordinary = ordinary
       case .move(let number, let name, let changed, let covers):
         guard let directory, let old = byNumber[number] else { continue }
         remove(number)

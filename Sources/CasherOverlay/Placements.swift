@@ -33,6 +33,10 @@ public final class Placements: Sendable {
     /// How often each name is placed, whatever its directory.
     var names: [FilePath: Int] = [:]
     var lost: [JournalEntry] = []
+    /// Directories that are known to be on lower's disk.
+    var durable: Set<DirectoryKey> = []
+    /// Files that have become ordinary and may not be on lower's disk yet.
+    var unsynced: [JournalEntry] = []
   }
 
   private struct Alias {
@@ -116,6 +120,25 @@ public final class Placements: Sendable {
 
   func setLost(_ entries: [JournalEntry]) { state.withLock { $0.lost = entries } }
 
+  /// Whether there are files that have become ordinary and that lower has not synced yet.
+  public var hasUnsynced: Bool { state.withLock { !$0.unsynced.isEmpty } }
+
+  func addUnsynced(_ entry: JournalEntry) { state.withLock { $0.unsynced.append(entry) } }
+
+  /// Lower has synced them all. Ends what their runs' blobs were kept for.
+  func forgetUnsynced() {
+    let runs = state.withLock { state in
+      let runs = Set(state.unsynced.map(\.file.run))
+      state.unsynced = []
+      return runs
+    }
+    release(Array(runs))
+  }
+
+  func isDurable(_ directory: DirectoryKey) -> Bool { state.withLock { $0.durable.contains(directory) } }
+
+  func didMakeDurable(_ directory: DirectoryKey) { state.withLock { _ = $0.durable.insert(directory) } }
+
   // MARK: changing, under `names`
 
   /// Puts files into a directory, whose inode the caller has pinned, in place of those that are placed there.
@@ -188,8 +211,10 @@ public final class Placements: Sendable {
     for run in runs { blobs?.didRelease(run: run) }
   }
 
-  /// Whether a file of the run is placed.
-  public func hasFiles(of run: Digest) -> Bool { state.withLock { $0.runs[run] != nil } }
+  /// Whether a file of the run is placed, or only just ordinary.
+  public func hasFiles(of run: Digest) -> Bool {
+    state.withLock { state in state.runs[run] != nil || state.unsynced.contains { $0.file.run == run } }
+  }
 
   // MARK: files that were placed
 
@@ -242,8 +267,9 @@ public final class Placements: Sendable {
 
   /// Everything that is placed, for the journal; to be called while no names change.
   func snapshot() -> [JournalEntry] {
-    let directories = state.withLock { $0.directories }
-    var result: [JournalEntry] = []
+    // Those that are ordinary come first, as others may be placed by now where they stood.
+    let (directories, ordinary) = state.withLock { ($0.directories, $0.unsynced) }
+    var result = ordinary
     for (key, directory) in directories {
       let place = JournalEntry.Directory(
         inode: key.key.inode, birth: key.birth, path: directory.inode.table.path(of: directory.inode))

@@ -38,7 +38,7 @@ extension Request {
     let pool = overlay.table.pool
     let inode = node.inode
     if overlay.usesPassthrough, !isServed {
-      _ = try pool.acquire(inode)
+      try pool.acquireUntouched(inode)
       if registerBacking(of: inode) != nil {
         return FileHandle(node: node, flags: flags, isPassthrough: true, lower: nil)
       }

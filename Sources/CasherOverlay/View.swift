@@ -9,6 +9,8 @@ public final class View: Sendable {
   public let attachment: (any AnyObject & Sendable)?
   /// Handles open for writing, until their RELEASE.
   let writers = Monitor<[ObjectIdentifier: FileHandle]>([:])
+  /// The kernel has been told once to drop what is below the root, after the view was retired.
+  let wasDropped = Atomic(false)
 
   init(token: FilePath, attachment: (any AnyObject & Sendable)?) {
     self.token = token

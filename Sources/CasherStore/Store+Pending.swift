@@ -66,11 +66,7 @@ extension Store {
     for blob in batch.blobs.values { try write(blob, connection, now: now, &placed) }
     if options.durability == .full {
       for parent in Set(placed.map(\.parent)) {
-        try attempt(directory.appending(parent)) { () throws(Errno) in
-          let descriptor = try layout.root.open(parent, 0)
-          defer { descriptor.close() }
-          try descriptor.synchronize()
-        }
+        try attempt(directory.appending(parent)) { () throws(Errno) in try layout.synchronize(parent) }
       }
     }
     for digest in batch.reserved {
@@ -113,7 +109,7 @@ extension Store {
     var stamp: FileStamp?
     if blob.form != .inline {
       let path = StoreLayout.path("blobs", blob.digest, compressed: blob.form == .zstd)
-      try layout.place(blob.temporary, at: path)
+      try layout.place(blob.temporary, at: path, synchronizing: options.durability == .full)
       placed.append(path)
       stamp = FileStamp(
         try attempt(directory.appending(path)) { () throws(Errno) in try layout.root.status(of: path) })

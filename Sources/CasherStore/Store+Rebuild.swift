@@ -58,6 +58,15 @@ extension Store {
     report.repaired = Int64(report.problems.count)
   }
 
+  /// Makes a row for a blob's file that has none, when its content is right; false when there is no such file.
+  public func adoptBlob(_ digest: Digest) throws(StoreError) -> Bool {
+    guard try find(digest) == nil else { return false }
+    for isCompressed in [false, true] {
+      if try adopt(StoreLayout.path("blobs", digest, compressed: isCompressed)) { return true }
+    }
+    return false
+  }
+
   /// Makes a row for a file of `blobs` whose content is what its name says; false when it is not.
   private func adopt(_ path: FilePath) throws(StoreError) -> Bool {
     guard let digest = Store.digest(named: path),

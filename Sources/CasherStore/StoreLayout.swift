@@ -95,17 +95,26 @@ final class StoreLayout: Sendable {
     scratch.appending("\(next.wrappingAdd(1, ordering: .relaxed).newValue)")
   }
 
-  /// Moves a file of `tmp` to its place and makes the directory there when it is the first.
-  func place(_ name: FilePath, at path: FilePath) throws(StoreError) {
+  /// Moves a file of `tmp` to its place and makes the directory there when it is the first. `synchronizing`: has the disk
+  /// hold that directory; the file's name in it is left to the caller.
+  func place(_ name: FilePath, at path: FilePath, synchronizing: Bool = false) throws(StoreError) {
     try attempt(directory.appending(path)) { () throws(Errno) in
       do throws(Errno) { try root.rename(name, to: root, as: path) } catch {
         guard error == .noSuchFile else { throw error }
         do throws(Errno) { try root.makeDirectory(path.parent, mode: 0o700) } catch {
           guard error == .exists else { throw error }
         }
+        if synchronizing { try synchronize(path.parent.parent) }
         try root.rename(name, to: root, as: path)
       }
     }
+  }
+
+  /// Has the disk hold a directory's names.
+  func synchronize(_ directory: FilePath) throws(Errno) {
+    let descriptor = try root.open(directory, O_RDONLY | O_DIRECTORY)
+    defer { descriptor.close() }
+    try descriptor.synchronize()
   }
 
   /// Removes a file that may be gone already; failing leaves an orphan, which `verify` finds.

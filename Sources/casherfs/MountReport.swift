@@ -34,6 +34,7 @@ enum MountReport {
       let files = "\(recovery.files) file\(recovery.files == 1 ? "" : "s")"
       lines.append("recovered \(files), \(Quantity.size(recovery.bytes)), that the last daemon had not written yet")
     }
+    if recovery.wasTorn { lines.append(Recovery.tornReason) }
     for lost in recovery.lost { lines.append("\(lost.path) cannot be had: \(lost.reason)") }
     return lines
   }

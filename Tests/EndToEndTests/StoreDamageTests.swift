@@ -1,0 +1,132 @@
+import Foundation
+import Testing
+
+/// The store is damaged while files of it are shown.
+@Suite("A store that is damaged", .serialized) struct StoreDamageTests {
+  /// `big` and `d/other` are too large for the database, `soft` is kept compressed, `small` is in the database.
+  private static let script =
+    "mkdir -p d; head -c 3000000 /dev/urandom > big; head -c 100000 /dev/urandom > d/other; "
+    + "seq 1 400000 > soft; echo small > small"
+
+  private func withPlaced(_ body: (Place) throws -> Void) throws {
+    let place = try Place()
+    #expect(try place.casherfs("mount", place.work).status == 0)
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    #expect(try place.acache(StoreDamageTests.script, options: ["--sync"]).status == 0)
+    try place.shell("sha256sum big d/other soft small > ../sums; rm -r big d soft small")
+    #expect(try place.acache(StoreDamageTests.script).status == 0)
+    #expect(try place.counts().hits == 1)
+    try body(place)
+  }
+
+  private func killDaemon(_ place: Place) throws {
+    let daemon = try #require(try place.daemon())
+    kill(daemon, SIGKILL)
+    try place.waitForEnd(of: daemon)
+  }
+
+  private func areWhole(_ place: Place) throws -> Bool { try place.shell("sha256sum --quiet -c ../sums").status == 0 }
+
+  /// How the list of what is placed can be damaged; `$list` is its path.
+  private static let damages = [
+    "truncate -s 0 \"$list\"", "truncate -s -40 \"$list\"", "printf garbage | dd of=\"$list\" conv=notrunc",
+    "printf '\\377\\377\\377' | dd of=\"$list\" bs=1 seek=60 conv=notrunc", "printf garbage >> \"$list\"",
+  ]
+
+  private func damage(_ place: Place, _ how: String) throws {
+    #expect(
+      try place.shell("list=$(ls '\(place.base)'/cache/mounts/*/placed); \(how) 2>/dev/null", in: "/").status == 0)
+  }
+
+  @Test("The list of what is placed is made good from its copy", arguments: damages)
+  func listWithCopy(how: String) throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try damage(place, how)
+      let mounted = try place.casherfs("mount", place.work)
+      #expect(mounted.status == 0 && mounted.error.contains("recovered 4 files"), "\(mounted)")
+      #expect(!mounted.error.contains("damaged"))
+      #expect(try areWhole(place))
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try areWhole(place))
+    }
+  }
+
+  @Test(
+    "Where there is no copy, whatever comes next says that the list of what is placed is damaged, once",
+    arguments: ["mount", "freeze"])
+  func listWithoutCopy(command: String) throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try damage(place, StoreDamageTests.damages[2])
+      try place.shell("rm -r '\(place.base)/.local/state'", in: "/")
+      let outcome = try place.casherfs(command, place.work)
+      #expect(outcome.error.contains("the list of files that were only in the cache is damaged"), "\(outcome)")
+      #expect(outcome.status == (command == "mount" ? 0 : 1))
+      if command == "mount" { #expect(try place.casherfs("unmount", place.work).status == 0) }
+      #expect(try place.casherfs("mount", place.work).error == "")
+    }
+  }
+
+  /// Changes a byte of each file that `files` (find's arguments) finds in the cache, and puts its time of modification back.
+  private func flip(_ place: Place, _ files: String) throws {
+    let flipping = """
+      find '\(place.base)/cache'/\(files) -type f | while read -r file; do
+        touch -r "$file" ../times; chmod 600 "$file"
+        printf X | dd of="$file" bs=1 seek=20000 conv=notrunc 2>/dev/null; touch -r ../times "$file"; chmod 400 "$file"
+      done
+      """
+    #expect(try place.shell(flipping).status == 0)
+  }
+
+  @Test("Content that is changed after the file was read is not given: it cannot be read any more")
+  func changedBlob() throws {
+    try withPlaced { place throws in
+      #expect(try areWhole(place))
+      try flip(place, "blobs")
+      #expect(try place.shell("cat big > /dev/null").status != 0)
+      #expect(try place.shell("cat d/other > /dev/null").status != 0)
+      // The command makes it anew.
+      #expect(try place.acache("cp small big; cp small d/other").status == 0)
+      #expect(try place.shell("cmp small big && cmp small d/other").status == 0)
+    }
+  }
+
+  @Test("A plain copy that is changed after the file was read is made again")
+  func changedCopy() throws {
+    try withPlaced { place throws in
+      #expect(try areWhole(place))
+      try flip(place, "inflated")
+      #expect(try areWhole(place))
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try areWhole(place))
+    }
+  }
+
+  @Test("What could not be had is no longer named when it stands there again")
+  func madeAgain() throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try place.shell("rm -r '\(place.base)/cache/blobs'", in: "/")
+      let mounted = try place.casherfs("mount", place.work)
+      for name in ["big", "d/other"] { #expect(mounted.error.contains("\(name) cannot be had"), "\(mounted)") }
+      #expect(try place.acache(StoreDamageTests.script, options: ["--sync"]).status == 0)
+      try place.shell("sha256sum big d/other soft small > ../sums")
+      let ended = try place.casherfs("unmount", place.work)
+      #expect(ended.status == 0 && ended.error == "", "\(ended)")
+      #expect(try areWhole(place))
+    }
+  }
+
+  @Test("When the database is gone, content that lies beside it is still had", arguments: ["mount", "freeze"])
+  func databaseGone(command: String) throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try place.shell("rm '\(place.base)'/cache/casher.sqlite*", in: "/")
+      let outcome = try place.casherfs(command, place.work)
+      let named = outcome.error.split(separator: "\n").filter { !$0.contains("recovered") }
+      #expect(named.count == 1 && named[0].contains("small"), "\(outcome)")
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
+    }
+  }
+}
