@@ -128,7 +128,7 @@ public final class Overlay: Sendable {
     guard
       let session = Session(
         options: mountOptions, owner: self,
-        wantsPassthrough: configuration.wantsPassthrough && ProcessLimits.hasSystemAdministration,
+        wantsPassthrough: configuration.wantsPassthrough && SystemAdministration.isAvailable,
         stackDepth: isStacked ? 2 : 1)
     else { throw OverlayError(.failed, directory) }
     LibraryLog.begin()

@@ -141,8 +141,9 @@ extension Request {
       var lower: FileDescriptor?
       if !isPassthrough {
         lower = try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
-      } else if flags & O_TRUNC != 0 {
-        try path.openAgain(O_WRONLY | O_TRUNC | O_NONBLOCK).close()
+      } else if flags & O_TRUNC != 0 || SystemAdministration.isLent {
+        // Without privilege of its own the daemon must be refused here what the kernel would open in its place.
+        try path.openAgain(flags & (O_ACCMODE | O_APPEND | O_TRUNC) | O_NONBLOCK).close()
       }
       if flags & O_TRUNC != 0 { try clearPrivileges(path) }
       return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower, isServed: isServed)

@@ -17,7 +17,6 @@ ssize_t casher_copy_file_range_flags(
 uint64_t casher_raise_descriptor_limit(void);
 // Installs a handler for `signal` that does nothing, so that its arrival interrupts a wait (EINTR).
 int casher_ignore_with_handler(int signal);
-int casher_has_sys_admin(void);
 // Gives the system back whatever memory the allocator holds and nobody uses (malloc_trim(3)).
 void casher_trim_memory(void);
 // Runs a program, found by PATH, with this process's environment (posix_spawnp(3)): its exit status, or -1.
