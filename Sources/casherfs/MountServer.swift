@@ -47,9 +47,11 @@ enum MountServer {
   }
 
   /// `casherfs mount -f` where the capability is left to another program: this process becomes that.
-  static func becomeForegroundServer(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) -> Never {
+  static func becomeForegroundServer(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) -> Never
+  {
     let words = ["casherfs", FilePath(privateArgument)] + configuration.arguments(store: store.directory)
-    throw Failure(.failure, "the daemon of the mount cannot be started: \(ChildProcess.replaceThis("/proc/self/exe", words)).")
+    throw Failure(
+      .failure, "the daemon of the mount cannot be started: \(ChildProcess.replaceThis("/proc/self/exe", words)).")
   }
 
   /// `casherfs mount -f`: serves the mount until it ends.
