@@ -80,14 +80,13 @@ struct CapabilityTests {
       """
       mkdir programs other
       printf '#!/bin/sh\\ntouch %s/ran\\n' "$HOME" >programs/fusermount3; chmod 755 programs/fusermount3
-      serve() { casherfs __serve --cache-dir "$HOME/cache" -- "$HOME/work" 3>report; }
-      PATH=$HOME/programs:$PATH CASHER_FAULT=1:kill HOME=$HOME/other XDG_STATE_HOME=$HOME/other/state \
-      CASHER_CACHE_DIR=$HOME/other/cache TMPDIR=$HOME/other serve &
-      until grep -qs 'fuse.casherfs' /proc/self/mountinfo && casherfs status work >/dev/null 2>&1; do
+      env PATH="$PWD/programs:$PATH" CASHER_FAULT=1:kill HOME="$PWD/other" XDG_STATE_HOME="$PWD/other/state" \\
+        CASHER_CACHE_DIR="$PWD/other/cache" TMPDIR="$PWD/other" \\
+        "$CASHER_BIN_DIR/casherfs" __serve --cache-dir "$PWD/cache" -- "$PWD/work" 3>report &
+      until casherfs status work >/dev/null 2>&1; do
         kill -0 $! || { wait $!; echo "ended $?"; exit; }
         sleep 0.05
       done
-      daemon=$(casherfs status --json work | grep -o '"process": [0-9]*' | cut -d ' ' -f 2)
       casherfs unmount work
       wait
       find other ran 2>/dev/null
@@ -147,16 +146,12 @@ private enum Capability {
 
   /// Gives a file of mode 0644 an access control list by which this user may do nothing.
   static func deny(_ path: String, to user: UInt32) -> Bool {
-    var list: [UInt8] = []
-    func add<Number: FixedWidthInteger>(_ number: Number) { withUnsafeBytes(of: number.littleEndian) { list += $0 } }
-    add(UInt32(2))
-    for (tag, permissions, id) in [
-      (UInt16(1), UInt16(6), UInt32.max), (2, 0, user), (4, 4, .max), (0x10, 4, .max), (0x20, 4, .max),
-    ] {
-      add(tag)
-      add(permissions)
-      add(id)
-    }
-    return setxattr(path, "system.posix_acl_access", list, list.count, 0) == 0
+    let script = """
+      import os, struct, sys
+      entries = [(1, 6, 2**32 - 1), (2, 0, int(sys.argv[2])), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 4, 2**32 - 1)]
+      value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+      os.setxattr(sys.argv[1], "system.posix_acl_access", value)
+      """
+    return (try? EndToEndTests.run("/usr/bin/python3", ["-c", script, path, "\(user)"], environment: [:]))?.status == 0
   }
 }
