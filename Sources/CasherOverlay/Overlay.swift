@@ -263,7 +263,7 @@ public final class Overlay: Sendable {
   private func serve(_ session: Session) {
     ThreadReference.makeInterruptible(by: Overlay.wakeSignal)
     life.update { $0.loopThread = .current }
-    let result = session.loop(threads: configuration.threads, idle: 3)
+    let result = session.loop(threads: configuration.threads, idle: configuration.threads)
     notifier.end()
     locks.cancelAll()
     lowerLocks?.close()

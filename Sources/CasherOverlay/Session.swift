@@ -20,6 +20,10 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     context.pointee.wants_passthrough = wantsPassthrough ? 1 : 0
     context.pointee.wants_killpriv = 1
     context.pointee.stack_depth = stackDepth
+    guard cfuse_prepare(context, Int32(clamping: Session.threadsThatRun)) == 0 else {
+      context.deallocate()
+      return nil
+    }
     let words: [[UInt8]] = [Array("casherfs".utf8), Array("-o".utf8), options]
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { word in FilePath(word).withCString { strdup($0) } }
     defer { for argument in arguments { free(argument) } }
@@ -38,6 +42,9 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   }
 
   deinit { context.deallocate() }
+
+  /// Two at least: one answers while the other is told of what was closed.
+  private static let threadsThatRun = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
 
   /// Mounts; the kernel's first request waits until `loop` is called.
   func mount(at directory: FilePath) -> Bool {
