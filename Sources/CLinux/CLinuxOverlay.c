@@ -82,6 +82,11 @@ uint64_t casher_raise_descriptor_limit(void) {
   return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 1024 : limit.rlim_cur;
 }
 
+int casher_chmod_path_descriptor(int fd, unsigned mode) {
+  const long fchmodat2 = 452;
+  return (int)syscall(fchmodat2, fd, "", mode, AT_EMPTY_PATH);
+}
+
 static void nothing(int signal) { (void)signal; }
 
 int casher_ignore_with_handler(int signal) {
