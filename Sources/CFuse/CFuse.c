@@ -124,9 +124,38 @@ static void widen(const struct attributes_out *reply, struct wide_attributes_out
   wide->btime = (struct wide_time){(wide_birth - rest) / second, (uint32_t)rest, 0};
 }
 
+// The kernel hands requests to the threads that wait for them in turn. Where many wait, each request finds a thread that has
+// slept for long, at a third of the cost of a request; so no more wait there than can run at once, and the others park.
+// Both waits can be cancelled, which is how libfuse ends its threads.
+static void begin_waiting(struct cfuse_context *context) {
+  for (;;) {
+    int waiting = __atomic_load_n(&context->waiting, __ATOMIC_SEQ_CST);
+    if (waiting < context->most_waiting) {
+      if (__atomic_compare_exchange_n(
+              &context->waiting, &waiting, waiting + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return;
+      continue;
+    }
+    __atomic_add_fetch(&context->parked, 1, __ATOMIC_SEQ_CST);
+    // Who takes the last place away sees this thread parked, or this thread sees the place free.
+    if (__atomic_load_n(&context->waiting, __ATOMIC_SEQ_CST) > 0) sem_wait(&context->parking);
+    __atomic_sub_fetch(&context->parked, 1, __ATOMIC_SEQ_CST);
+  }
+}
+
+static void end_waiting(struct cfuse_context *context) {
+  if (__atomic_sub_fetch(&context->waiting, 1, __ATOMIC_SEQ_CST) > 0) return;
+  // A thread that was not parked any more leaves the post to the next, which looks again.
+  if (__atomic_load_n(&context->parked, __ATOMIC_SEQ_CST) > 0) sem_post(&context->parking);
+}
+
 static ssize_t read_request(int fd, void *buffer, size_t size, void *data) {
   struct cfuse_context *context = data;
+  begin_waiting(context);
   ssize_t count = read(fd, buffer, size);
+  int error = errno;
+  end_waiting(context);
+  errno = error;
   if (count >= (ssize_t)sizeof(struct in_header)) translate(buffer);
   if (!context->init_unique && count >= (ssize_t)(sizeof(struct in_header) + 16)) {
     const struct in_header *header = buffer;
@@ -194,6 +223,11 @@ int cfuse_install(struct fuse_session *session, int fd) {
   const struct fuse_custom_io io = {
       .writev = write_reply, .read = read_request, .splice_receive = splice_pages, .splice_send = splice_pages};
   return fuse_session_custom_io(session, &io, fd);
+}
+
+int cfuse_prepare(struct cfuse_context *context, int most_waiting) {
+  context->most_waiting = most_waiting;
+  return sem_init(&context->parking, 0, 0);
 }
 
 int cfuse_is_negotiated(struct cfuse_context *context) {

@@ -5,7 +5,6 @@
 #include <malloc.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -100,6 +99,11 @@ uint64_t casher_raise_descriptor_limit(void) {
   return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 1024 : limit.rlim_cur;
 }
 
+int casher_chmod_path_descriptor(int fd, unsigned mode) {
+  const long fchmodat2 = 452;
+  return (int)syscall(fchmodat2, fd, "", mode, AT_EMPTY_PATH);
+}
+
 static void nothing(int signal) { (void)signal; }
 
 int casher_ignore_with_handler(int signal) {
@@ -108,13 +112,6 @@ int casher_ignore_with_handler(int signal) {
 }
 
 void casher_trim_memory(void) { malloc_trim(0); }
-
-int casher_has_sys_admin(void) {
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct data[2];
-  if (syscall(SYS_capget, &header, data) < 0) return 0;
-  return (data[0].effective >> CAP_SYS_ADMIN) & 1;
-}
 
 int casher_run(char *const arguments[]) {
   pid_t process;

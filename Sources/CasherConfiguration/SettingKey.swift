@@ -86,6 +86,14 @@ public struct SettingKey: Sendable {
     self.variable = variable
   }
 
+  /// Whether the value names neither a file nor a program nor anything else that could lead somewhere.
+  public var isPlainValue: Bool {
+    switch kind {
+    case .flag, .choice, .size, .duration, .level, .count: true
+    case .text, .texts, .variables, .paths, .assignments, .place: false
+    }
+  }
+
   public static func named(_ name: String) -> SettingKey? { all.first { $0.name == name } }
 
   /// Every setting, in the order in which they are listed. What is applied to a call is applied in this order too.

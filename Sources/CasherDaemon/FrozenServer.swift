@@ -49,7 +49,7 @@ struct FrozenServer: Sendable {
   private var status: [String] {
     [
       "directory=\(overlay.directory)", "store=\(store)", "process=\(getpid())", "frozen=\(freeze)",
-      "passthrough=\(overlay.usesPassthrough)",
+      "passthrough=\(overlay.usesPassthrough)", "passthrough_reason=\(overlay.passthroughReason)",
     ] + overlay.counters.map { "\($0.name)=\($0.value)" }
   }
 }

@@ -165,6 +165,7 @@ struct ControlHandler {
       "store=\(services.store.directory)",
       "process=\(getpid())",
       "passthrough=\(overlay.usesPassthrough)",
+      "passthrough_reason=\(overlay.passthroughReason)",
       "attribution=\(services.attribution.description)",
       "outside=\(services.rootView.description)",
       "runs=\(running.count)",

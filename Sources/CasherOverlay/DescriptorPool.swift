@@ -165,12 +165,12 @@ final class DescriptorPool: Sendable {
 
   /// The id under which the kernel reads and writes the inode by itself; nil when it refuses. The caller has acquired
   /// the inode, and the answer stays the same until everyone has released it.
-  func backing(of inode: Inode, register: (Int32) -> Int32) -> Int32? {
+  func backing(of inode: Inode, register: (FileDescriptor) -> Int32) -> Int32? {
     state.withLock { state in
       guard state.isCurrent(inode) else { return nil }
       let index = Int(inode.slot)
       if state.slots[index].backing == 0 {
-        let id = register(state.slots[index].descriptor)
+        let id = register(FileDescriptor(rawValue: state.slots[index].descriptor))
         state.slots[index].backing = id > 0 ? id : -1
       }
       let id = state.slots[index].backing

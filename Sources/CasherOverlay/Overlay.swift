@@ -135,7 +135,7 @@ public final class Overlay: Sendable {
     guard
       let session = Session(
         options: mountOptions, owner: self,
-        wantsPassthrough: configuration.wantsPassthrough && ProcessLimits.hasSystemAdministration,
+        wantsPassthrough: configuration.wantsPassthrough && SystemAdministration.isAvailable,
         stackDepth: isStacked ? 2 : 1)
     else { throw OverlayError(.failed, directory) }
     LibraryLog.begin()
@@ -270,7 +270,7 @@ public final class Overlay: Sendable {
   private func serve(_ session: Session) {
     ThreadReference.makeInterruptible(by: Overlay.wakeSignal)
     life.update { $0.loopThread = .current }
-    let result = session.loop(threads: configuration.threads, idle: 3)
+    let result = session.loop(threads: configuration.threads, idle: configuration.threads)
     notifier.end()
     locks.cancelAll()
     lowerLocks?.close()

@@ -12,7 +12,7 @@ extension Overlay {
     /// How long the kernel may keep names and attributes of the main view, in seconds; also how long it keeps the
     /// attributes of files in a run's view, unless they are invalidated before.
     public var timeout = 1.0
-    /// Most threads that serve requests at once; a request may wait in the recorder. Few of them are kept when idle.
+    /// Most threads that serve requests at once; a request may wait in the recorder.
     public var threads = 16
     /// Whether to write a line for each request to standard error.
     public var trace = false

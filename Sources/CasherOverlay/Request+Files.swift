@@ -171,8 +171,9 @@ extension Request {
         lower = try pool.givingWay { () throws(Errno) in
           try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
         }
-      } else if flags & O_TRUNC != 0 {
-        try path.openAgain(O_WRONLY | O_TRUNC | O_NONBLOCK).close()
+      } else if flags & O_TRUNC != 0 || SystemAdministration.isLent {
+        // Without privilege of its own the daemon must be refused here what the kernel would open in its place.
+        try path.openAgain(flags & (O_ACCMODE | O_APPEND | O_TRUNC) | O_NONBLOCK).close()
       }
       if flags & O_TRUNC != 0 { try clearPrivileges(path) }
       return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower, isServed: isServed)
@@ -210,8 +211,11 @@ extension Request {
     }
     info.pointee.fh = handle.identifier
     // A close of a file that is only read needs no FLUSH, which would cost a request. POSIX locks set through such a
-    // file are dropped at RELEASE then, not when the first of several processes that share it closes it.
-    info.pointee.noflush = handle.isWritable ? 0 : 1
+    // file are dropped at RELEASE then, not when the first of several processes that share it closes it. The same goes
+    // for one that is made exclusively where the kernel writes by itself: nobody else knows it yet, and there is no error
+    // that close(2) could tell.
+    let isNewAlone = handle.isPassthrough && info.pointee.flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
+    info.pointee.noflush = handle.isWritable && !isNewAlone ? 0 : 1
     info.pointee.keep_cache = 0
   }
 

@@ -8,7 +8,7 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   let raw: OpaquePointer
   private let context: UnsafeMutablePointer<cfuse_context>
   private let isOpen = Mutex(true)
-  private let passthrough = Mutex<Bool?>(nil)
+  private let passthrough = Mutex<PassthroughState?>(nil)
   /// For `disconnect`, which must not fail for want of a descriptor.
   private var ended: Int32 = -1
 
@@ -20,6 +20,10 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     context.pointee.wants_passthrough = wantsPassthrough ? 1 : 0
     context.pointee.wants_killpriv = 1
     context.pointee.stack_depth = stackDepth
+    guard cfuse_prepare(context, Int32(clamping: Session.threadsThatRun)) == 0 else {
+      context.deallocate()
+      return nil
+    }
     let words: [[UInt8]] = [Array("casherfs".utf8), Array("-o".utf8), options]
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { word in FilePath(word).withCString { strdup($0) } }
     defer { for argument in arguments { free(argument) } }
@@ -38,6 +42,9 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   }
 
   deinit { context.deallocate() }
+
+  /// Two at least: one answers while the other is told of what was closed.
+  private static let threadsThatRun = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
 
   /// Mounts; the kernel's first request waits until `loop` is called.
   func mount(at directory: FilePath) -> Bool {
@@ -100,31 +107,42 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
   var isNegotiated: Bool { cfuse_is_negotiated(context) != 0 }
 
   /// Whether the kernel lets this process give it files to read and write by itself; tried once, with a file in memory.
-  var usesPassthrough: Bool {
+  var usesPassthrough: Bool { passthroughState == .works }
+
+  var passthroughState: PassthroughState {
     passthrough.withLock { known in
       if let known { return known }
-      let works = tryPassthrough()
-      known = works
-      return works
+      let state = tryPassthrough()
+      known = state
+      return state
     }
   }
 
-  private func tryPassthrough() -> Bool {
-    guard cfuse_has_passthrough(context) != 0, let file = try? FileDescriptor.anonymous("casher-trial") else {
-      return false
-    }
-    defer { file.close() }
-    let id = registerBacking(file.rawValue)
-    if id > 0 { closeBacking(id) }
-    return id > 0
+  private func tryPassthrough() -> PassthroughState {
+    guard context.pointee.wants_passthrough != 0 else { return .notWanted }
+    guard cfuse_has_passthrough(context) != 0 else { return .unknownToKernel }
+    do throws(Errno) {
+      let file = try FileDescriptor.anonymous("casher-trial")
+      defer { file.close() }
+      let id = registerBacking(file)
+      guard id > 0 else { return .refused(Errno(rawValue: -id)) }
+      closeBacking(id)
+      return .works
+    } catch { return .refused(error) }
   }
 
   /// The id of a descriptor, which may be O_PATH, as a backing file; or a negated error number.
-  func registerBacking(_ descriptor: Int32) -> Int32 {
-    isOpen.withLock { $0 ? cfuse_backing_open(raw, descriptor) : -ENODEV }
+  ///
+  /// The kernel opens such a file anew for every open of the mount's file, without asking what this process may do: who is
+  /// no root has to have opened it for itself as well (`Request.openLower`).
+  func registerBacking(_ descriptor: FileDescriptor) -> Int32 {
+    if SystemAdministration.isLent, !PassthroughFiles.mayBeLent(descriptor) { return -EPERM }
+    return isOpen.withLock { isOpen in
+      isOpen ? SystemAdministration.using { cfuse_backing_open(raw, descriptor.rawValue) } : -ENODEV
+    }
   }
 
   func closeBacking(_ id: Int32) {
-    isOpen.withLock { if $0 { cfuse_backing_close(raw, id) } }
+    isOpen.withLock { if $0 { SystemAdministration.using { cfuse_backing_close(raw, id) } } }
   }
 }

@@ -61,6 +61,16 @@ public struct ChildProcess: Sendable {
     return ChildProcess(id: process)
   }
 
+  /// Makes this process run `program`, a path, in place of what it runs now; returns only when that fails, and why.
+  /// The corresponding C function is `execv`.
+  public static func replaceThis(_ program: FilePath, _ arguments: [FilePath]) -> Errno {
+    var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { argument in argument.withCString { strdup($0) } }
+    pointers.append(nil)
+    defer { for pointer in pointers { free(pointer) } }
+    _ = program.withCString { execv($0, pointers) }
+    return Errno.current
+  }
+
   /// Waits for the end of the process. Returns its exit status, or 128 and the signal's number.
   /// The corresponding C function is `waitpid`.
   public func wait() throws(Errno) -> Int32 {

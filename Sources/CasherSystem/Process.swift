@@ -5,9 +5,6 @@ import Glibc
 public enum ProcessLimits {
   /// Raises the limit of open descriptors as far as this process may, and returns it (setrlimit(2), RLIMIT_NOFILE).
   public static func raiseDescriptorLimit() -> Int { Int(clamping: casher_raise_descriptor_limit()) }
-
-  /// Whether the process has CAP_SYS_ADMIN (capabilities(7)) in its own user namespace.
-  public static var hasSystemAdministration: Bool { casher_has_sys_admin() == 1 }
 }
 
 /// The running process's memory.

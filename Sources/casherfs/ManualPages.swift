@@ -49,6 +49,17 @@ enum ManualPages {
       The unit casherfs@.service mounts a directory in a session of systemd(1); its instance is the directory's path as \
       systemd-escape(1) writes it with --path.
       """)
+    page.section("Capability")
+    page.paragraphs(
+      """
+      The kernel reads and writes a mount's files by itself (passthrough) where the daemon may register them, which takes \
+      CAP_SYS_ADMIN (capabilities(7)). Root has it; others get it where the file of casherfs carries it as permitted, as \
+      'scripts/install --with-capability' makes it, or where casherfs is started with it in the ambient set.
+      Only the daemon keeps it, out of its effective set but around the call that registers a file, and no program that \
+      the daemon starts is given it. A daemon whose file carries it takes neither directories nor programs from the \
+      environment; 'casherfs mount' tells it on its command line. It opens each file with the user's own rights before \
+      the kernel may.
+      """)
     page.section("Exit status")
     page.paragraphs("Numbers that are not listed mean what they do for every command:")
     for (code, meaning) in ExitCode.meanings { page.item("\(code.rawValue)", meaning + ".") }

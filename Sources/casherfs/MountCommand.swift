@@ -32,6 +32,9 @@ private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode 
   for warning in store.configuration.warnings { Console.complain("\(warning).") }
   try checkFuse()
   let standsInside = ((try? FilePath.currentDirectory())?.isWithin(directory)) ?? false
+  if configuration.foreground, Privilege.isLeftToOthers {
+    try MountServer.becomeForegroundServer(configuration, store)
+  }
   if configuration.foreground { return try MountServer.serveInForeground(configuration, store) }
   try startServer(configuration, store)
   if standsInside {

@@ -28,6 +28,9 @@ struct MountConfiguration: Sendable {
   func arguments(store: FilePath) -> [FilePath] {
     var result: [FilePath] = [FilePath(Option.cacheDirectory.name), store]
     if !options.given.isEmpty { result += ["--options", FilePath(options.given.joined(separator: ","))] }
+    if debug { result.append("--debug") }
+    if foreground { result.append("--foreground") }
+    result += Privilege.words
     if let freeze { result += ["--frozen", FilePath("\(freeze)")] }
     return result + ["--", directory]
   }

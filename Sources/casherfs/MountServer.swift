@@ -13,10 +13,12 @@ enum MountServer {
   /// The background process: serves the mount that `arguments` describe, and returns its exit status.
   static func run(_ arguments: [FilePath]) -> Int32 {
     do throws(Failure) {
-      let parsed = try Arguments(arguments, for: .mount)
+      let parsed = try Arguments(arguments, for: daemonCommand)
+      Privilege.adopt(parsed)
       guard let directory = parsed.operands.first else { throw Failure(.usage, "DIR is missing.") }
       let store = try StoreAccess(parsed, for: directory)
       let configuration = try MountConfiguration(parsed, directory: directory, store)
+      if configuration.foreground { return try serveInForeground(configuration, store).rawValue }
       // No directory but the mounted one is kept in use, and the terminal only until the mount works.
       try? FilePath("/").makeCurrentDirectory()
       let report = try serve(configuration, store) { log, recovery in
@@ -27,9 +29,29 @@ enum MountServer {
       }
       return (report.isComplete ? ExitCode.success : .failure).rawValue
     } catch {
-      try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
+      if arguments.contains("--foreground") {
+        Console.complain(error.message)
+      } else {
+        try? reportDescriptor.writeAll(MountReport.failed(error).encoded)
+      }
       return error.code.rawValue
     }
+  }
+
+  /// `casherfs mount` with what is told to the daemon alone.
+  private static var daemonCommand: Command {
+    let mount = Command.mount
+    return Command(
+      name: mount.name, operands: mount.operands, operandCount: mount.operandCount, summary: mount.summary,
+      details: mount.details, options: mount.options + Privilege.daemonOptions, run: mount.run)
+  }
+
+  /// `casherfs mount -f` where the capability is left to another program: this process becomes that.
+  static func becomeForegroundServer(_ configuration: MountConfiguration, _ store: StoreAccess) throws(Failure) -> Never
+  {
+    let words = ["casherfs", FilePath(privateArgument)] + configuration.arguments(store: store.directory)
+    throw Failure(
+      .failure, "the daemon of the mount cannot be started: \(ChildProcess.replaceThis("/proc/self/exe", words)).")
   }
 
   /// `casherfs mount -f`: serves the mount until it ends.

@@ -108,10 +108,11 @@ enum SystemCheck {
     func value(_ key: String) -> String { answer?.pairs.first { $0.key == key }?.value ?? "" }
     let mount =
       value("passthrough") == "true"
-      ? Finding("mount", .ok, "works, with passthrough")
+      ? Finding("mount", .ok, "works, with passthrough: \(value("passthrough_reason"))")
       : Finding(
-        "mount", .warning, "works, but files are read and written through the daemon, which is slower",
-        "passthrough takes Linux 6.9 or newer and CAP_SYS_ADMIN")
+        "mount", .warning,
+        "works, but files are read and written through the daemon, which is slower: \(value("passthrough_reason"))",
+        "passthrough takes Linux 6.9 or newer, and root or 'scripts/install --with-capability'")
     return [mount, Finding("outside", .ok, "what commands use outside the mount is seen \(value("outside"))")]
   }
 

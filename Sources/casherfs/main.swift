@@ -53,6 +53,7 @@ func command(named name: String) throws(Failure) -> Command {
   return command
 }
 
+Privilege.settle(CommandLine.byteArguments)
 Faults.armFromEnvironment()
 signal(SIGPIPE, SIG_IGN)
 if let name = CommandLine.programName, MountHelper.names.contains(name.lastComponent) {

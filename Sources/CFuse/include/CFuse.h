@@ -8,6 +8,7 @@
 #pragma once
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
+#include <semaphore.h>
 #include <stdint.h>
 
 // One session's side of what is done below libfuse. It is the session's user data.
@@ -25,7 +26,13 @@ struct cfuse_context {
   uint64_t init_unique;
   uint64_t offered;
   int is_answered;
+  // How many threads wait for the kernel's requests and how many may; those that are too many wait at `parking`.
+  int waiting, most_waiting, parked;
+  sem_t parking;
 };
+
+// To be called once, before the session is made.
+int cfuse_prepare(struct cfuse_context *context, int most_waiting);
 
 // Makes the session read and write `fd` through functions that patch the replies to INIT, OPEN and CREATE.
 int cfuse_install(struct fuse_session *session, int fd);

@@ -9,6 +9,7 @@
 #include "Launch.h"
 #include "Terminal.h"
 #include "CLinuxOverlay.h"
+#include "Capabilities.h"
 #include "DetachedMount.h"
 #include "Watch.h"
 

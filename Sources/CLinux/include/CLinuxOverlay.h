@@ -11,13 +11,14 @@ int casher_status_with_birth(int directory, const char *name, struct stat *statu
 // The same with the mount's number, which is never given again, in the upper half of st_dev (STATX_MNT_ID_UNIQUE of Linux
 // 6.8): a directory that is mounted at two places has two devices.
 int casher_status_with_mount(int directory, const char *name, struct stat *status, int64_t *birth);
+// chmod(2) of what a descriptor, which may be O_PATH, is open on (fchmodat2 of Linux 6.6).
+int casher_chmod_path_descriptor(int fd, unsigned mode);
 ssize_t casher_copy_file_range_flags(
     int from, int64_t *fromOffset, int to, int64_t *toOffset, size_t count, unsigned flags);
 // Raises the limit of open descriptors as far as this process may, to at most fs.nr_open; returns the limit in force.
 uint64_t casher_raise_descriptor_limit(void);
 // Installs a handler for `signal` that does nothing, so that its arrival interrupts a wait (EINTR).
 int casher_ignore_with_handler(int signal);
-int casher_has_sys_admin(void);
 enum { CASHER_IMMUTABLE = 1, CASHER_APPEND_ONLY = 2 };
 // Which of these attributes (chattr(1)) the file has that `fd`, which may be O_PATH, is open on; 0 for neither, -1 with errno.
 int casher_protection(int fd);
