@@ -105,15 +105,14 @@ struct CapabilityTests {
     // Everybody but this user may read it (acl(5)), which the permission bits cannot say.
     try #require(Capability.deny(place.work + "/denied", to: user))
     let script = """
-      casherfs mount \(place.work) || exit
-      casherfs status --json \(place.work) | grep -o '"passthrough": [a-z]*'
-      cat \(place.work)/allowed \(place.work)/denied 2>&1
-      casherfs unmount \(place.work)
+      cd '\(place.base)' && casherfs mount work || exit
+      casherfs status --json work | grep -o '"passthrough": [a-z]*'
+      cat work/allowed work/denied 2>&1
+      casherfs unmount work
       """
     let outcome = try Capability.script(script, capability: "file")
     #expect(
-      outcome.output == "\"passthrough\": true\nopen\ncat: \(place.work)/denied: Permission denied\n",
-      "\(outcome.error)")
+      outcome.output == "\"passthrough\": true\nopen\ncat: work/denied: Permission denied\n", "\(outcome.error)")
   }
 }
 
