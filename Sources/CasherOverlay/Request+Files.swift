@@ -211,11 +211,8 @@ extension Request {
     }
     info.pointee.fh = handle.identifier
     // A close of a file that is only read needs no FLUSH, which would cost a request. POSIX locks set through such a
-    // file are dropped at RELEASE then, not when the first of several processes that share it closes it. The same goes
-    // for one that is made exclusively where the kernel writes by itself: nobody else knows it yet, and there is no error
-    // that close(2) could tell.
-    let isNewAlone = handle.isPassthrough && info.pointee.flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
-    info.pointee.noflush = handle.isWritable && !isNewAlone ? 0 : 1
+    // file are dropped at RELEASE then, not when the first of several processes that share it closes it.
+    info.pointee.noflush = handle.isWritable ? 0 : 1
     info.pointee.keep_cache = 0
   }
 
