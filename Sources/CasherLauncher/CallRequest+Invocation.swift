@@ -18,6 +18,7 @@ extension CallRequest {
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
       parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
       input: streams.observedInput, isTraced: isTraced, options: options)
+    outputFiles = streams.outputFiles
   }
 }
 

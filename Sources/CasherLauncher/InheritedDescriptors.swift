@@ -6,7 +6,9 @@ import Glibc
 /// substitutions and redirections (`3< file`), and what a program above has left open by mistake.
 ///
 /// What is read from and written to them nobody observes. So a file counts with its content and must be as it was when
-/// the command has ended; where a pipe, a socket or a directory seems to be meant for the command, nothing is cached.
+/// the command has ended; where the command's arguments speak of a pipe, a socket or a directory, nothing is cached, nor
+/// when something was taken from a pipe. Those that a command is not told of are left over as a rule: a script keeps its
+/// own streams in some, and each program that it calls inherits them.
 struct InheritedDescriptors {
   private struct File {
     let descriptor: FileDescriptor
@@ -15,6 +17,8 @@ struct InheritedDescriptors {
   }
 
   private var files: [File] = []
+  /// Pipes to read from, with how many bytes were in them.
+  private var pipes: [(descriptor: FileDescriptor, bytes: Int)] = []
   /// Pieces of the key.
   private(set) var pieces: [[UInt8]] = []
   /// The first one that keeps the call from being cached.
@@ -22,8 +26,6 @@ struct InheritedDescriptors {
 
   /// Larger files (bytes) count with their status alone.
   private static let contentLimit: Int64 = 64 << 10
-  /// What stands below this number has been put there by somebody who meant it: shells take these for redirections.
-  private static let deliberate: Int32 = 10
 
   init(command: [[UInt8]], environment: [[UInt8]]) {
     let jobServer = InheritedDescriptors.jobServer(environment)
@@ -32,21 +34,34 @@ struct InheritedDescriptors {
     for number in numbers where number > 2 && !jobServer.contains(number) {
       let descriptor = FileDescriptor(rawValue: number)
       guard descriptor.isInherited, let status = try? descriptor.status() else { continue }
-      let isMeant = number < InheritedDescriptors.deliberate || InheritedDescriptors.names(number, command)
+      let isNamed = InheritedDescriptors.names(number, command)
       switch status.type {
-      case .regular: add(descriptor, status)
-      case .fifo: if isMeant || descriptor.isReadable { refuse(descriptor) }
-      case .socket, .directory: if isMeant { refuse(descriptor) }
+      // The standard streams are the command's business, but those that it gets are others than these.
+      case .regular: if isNamed || !InheritedDescriptors.isStandard(descriptor) { add(descriptor, status) }
+      case .fifo:
+        if isNamed {
+          refuse(descriptor)
+        } else if descriptor.isReadable, let bytes = try? descriptor.availableBytes() {
+          pipes.append((descriptor, bytes))
+        }
+      case .socket, .directory: if isNamed { refuse(descriptor) }
       case .symlink, .characterDevice, .blockDevice, .unknown: break
       }
     }
   }
 
+  /// Whether it is one of acache's own output streams under another number.
+  private static func isStandard(_ descriptor: FileDescriptor) -> Bool {
+    [FileDescriptor.standardOutput, .standardError].contains { descriptor.isSameOpenFile(as: $0) == true }
+  }
+
   private mutating func add(_ descriptor: FileDescriptor, _ status: FileStatus) {
     guard let offset = try? descriptor.seek(to: 0, from: SEEK_CUR) else { return refuse(descriptor) }
     files.append(File(descriptor: descriptor, offset: offset, status: status))
-    var text = Array("\(descriptor.rawValue) \(offset) ".utf8)
+    // Who may only write there, and has not, has learned nothing of where that would have been.
+    var text = Array("\(descriptor.rawValue) ".utf8)
     if descriptor.isReadable {
+      text += "\(offset) ".utf8
       if status.size <= InheritedDescriptors.contentLimit {
         guard let content = content(of: descriptor, size: Int(status.size)) else { return refuse(descriptor) }
         text += content
@@ -80,6 +95,8 @@ struct InheritedDescriptors {
   /// Why the run is not to be stored, once the command has ended.
   func obstacle() -> Uncacheable? {
     if let unobservable { return .inheritedDescriptor(unobservable.rawValue) }
+    let taken = pipes.first { pipe in (try? pipe.descriptor.availableBytes()).map { $0 < pipe.bytes } ?? false }
+    if let taken { return .inheritedDescriptor(taken.descriptor.rawValue) }
     let used = files.first { file in
       guard let now = try? file.descriptor.status(), now.isSameGeneration(as: file.status) else { return true }
       return (try? file.descriptor.seek(to: 0, from: SEEK_CUR)) != file.offset

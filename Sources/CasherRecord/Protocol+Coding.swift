@@ -119,6 +119,7 @@ extension CallRequest: ByteCodable {
     encoder.put(input)
     encoder.put(isTraced)
     encoder.put(options)
+    encoder.put(outputFiles)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -129,6 +130,7 @@ extension CallRequest: ByteCodable {
       arguments: try decoder.byteStrings(), directory: try decoder.path(), mount: try decoder.path(),
       parentView: try decoder.path(), environment: try decoder.byteStrings(), umask: try decoder.uint32(),
       input: try decoder.value(), isTraced: try decoder.bool(), options: try decoder.value())
+    outputFiles = try decoder.paths()
   }
 }
 

@@ -22,7 +22,7 @@ import CasherSystem
 ///     ◀─────────────────────────── phase       (with -v, zero or more times)
 ///     ◀──────────────────────── recorded                                                                 end
 public enum ProtocolVersion {
-  public static let current: UInt32 = 4
+  public static let current: UInt32 = 5
   /// Longest message that either side accepts, in bytes.
   public static let messageLimit = 1 << 30
   /// Name of the extended attribute that every directory of a mount answers with a `MountAnswer`. In the security
@@ -145,6 +145,9 @@ public struct CallRequest: Hashable, Sendable {
   public var input: StandardInput
   /// Whether acache is itself being traced, so that it cannot start a tracer of its own.
   public var isTraced: Bool
+  /// Files outside the mount, empty so far, that the command gets as its output streams: it has to find the very files there
+  /// also in a view of the root, or it would not know them again (cat(1) copies no file to itself).
+  public var outputFiles: [FilePath] = []
   public var options: CallOptions
 
   public init(
