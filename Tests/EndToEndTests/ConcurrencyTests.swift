@@ -95,7 +95,7 @@ struct ConcurrencyTests {
     }
   }
 
-  @Test("Two users' commands in one mount are each other's neither inputs nor hits")
+  @Test("Two users' commands in one mount are each other's neither inputs nor hits", .root)
   func twoUsers() throws {
     try withMount { place throws in
       try place.shell("chmod 777 .; mkdir -m 777 a b")

@@ -121,7 +121,7 @@ struct ConfigurationTests {
     #expect(try place.casherfs("stats", in: place.work).status == 30)
   }
 
-  @Test("A work directory's file that others own or may write does not count, and mount says so")
+  @Test("A work directory's file that others own or may write does not count, and mount says so", .root)
   func trust() throws {
     for change in ["chmod 664 casher.yml", "chown 1234 casher.yml"] {
       let place = try Place()

@@ -36,13 +36,14 @@ struct DoctorTests {
     let configured = try run(Programs.casherfs, ["doctor", "--json"], in: place.work, environment: place.environment)
     #expect(configured.status == 1)
     #expect(try states(configured)["configuration"] == "problem")
+    guard geteuid() == 0 else { return }
     try place.shell("rm casher.yml; mkdir -m 700 ../cache; chown 1234 ../cache")
     let owned = try place.casherfs("doctor", "--json")
     #expect(owned.status == 1)
     #expect(try states(owned)["cache"] == "problem")
   }
 
-  @Test("A closed /dev/fuse is a problem, a missing namespace is not")
+  @Test("A closed /dev/fuse is a problem, a missing namespace is not", .root)
   func closed() throws {
     let place = try Place()
     let script = "mount --bind /dev/null /dev/fuse && exec casherfs doctor --json"

@@ -72,7 +72,7 @@ struct InPlaceTests {
     }
   }
 
-  @Test("Changed permission bits, owners and attributes come back, and are changed on other contents too")
+  @Test("Changed permission bits, owners and attributes come back, and are changed on other contents too", .root)
   func attributes() throws {
     try withTwins(prepare: "echo one > f; mkdir d") { twins throws in
       let script = "chmod 751 f d; chown 1:2 f"

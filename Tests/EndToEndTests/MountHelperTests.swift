@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@Suite("mount.fuse.casherfs")
+@Suite("mount.fuse.casherfs", .root)
 struct MountHelperTests {
   /// A shell's script as root in a mount namespace in which /usr/sbin has the helper, and with an fstab of its own.
   private func withHelper(_ place: Place, fstab: String = "", _ script: String) throws -> Outcome {

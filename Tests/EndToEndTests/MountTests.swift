@@ -30,7 +30,7 @@ struct MountTests {
     #expect(try place.casherfs("unmount", place.work).status == 10)
   }
 
-  @Test("A directory that may not be read is refused")
+  @Test("A directory that may not be read is refused", .root)
   func unreadable() throws {
     let place = try Place()
     chmod(place.work, 0o700)
@@ -110,7 +110,7 @@ struct MountTests {
   }
 
   @Test(
-    "What the directory is mounted from stays mounted, however the mount ends",
+    "What the directory is mounted from stays mounted, however the mount ends", .root,
     arguments: ["TERM", "lazily", "normally"])
   func whatIsBeneathStays(how: String) throws {
     let place = try Place()
@@ -149,7 +149,7 @@ struct MountTests {
     }
   }
 
-  @Test("An ordinary user lists a directory that may be read but not searched, as without the mount")
+  @Test("An ordinary user lists a directory that may be read but not searched, as without the mount", .root)
   func unsearchable() throws {
     let script = """
       mkdir w p; for d in w p; do mkdir $d/d; touch $d/d/f; chmod 444 $d/d; done

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// Files that a hit shows and that are not in the directory yet: when they come to be there, and that none is ever lost.
-@Suite("Placed files", .serialized) struct PlacedFileTests {
+@Suite("Placed files", .root, .serialized) struct PlacedFileTests {
   /// Leaves `out`, `d/big` (200 KB that do not compress) and `d/script` as placed files.
   private static let script =
     "mkdir -p d; tr a-z A-Z < in > out; head -c 200000 /dev/urandom > d/big; echo 'echo ran' > d/script; chmod 750 d/script"

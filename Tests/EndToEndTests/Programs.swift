@@ -1,4 +1,5 @@
 import Foundation
+import Testing
 
 /// The built programs: those of $CASHER_BIN_DIR, else of the release build.
 ///
@@ -17,6 +18,11 @@ enum Programs {
 
   static var acache: String { directory + "/acache" }
   static var casherfs: String { directory + "/casherfs" }
+}
+
+extension Trait where Self == ConditionTrait {
+  /// For what only root can do: the tests are run as an ordinary user too (`scripts/test --user`).
+  static var root: Self { .enabled("only root can do this") { geteuid() == 0 } }
 }
 
 /// How a command came out.

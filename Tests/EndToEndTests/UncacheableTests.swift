@@ -86,7 +86,7 @@ struct UncacheableTests {
       try twins.miss("mkfifo p")
       try twins.edit("rm p")
       try twins.hit("mkfifo p")
-      try twins.notStored("mknod null c 1 3", "special-file")
+      if geteuid() == 0 { try twins.notStored("mknod null c 1 3", "special-file") }
     }
   }
 
@@ -102,7 +102,7 @@ struct UncacheableTests {
     #expect(try Statistics(place).uncacheable == 1)
   }
 
-  @Test("A set-uid program, which would lose its privileges under strace")
+  @Test("A set-uid program, which would lose its privileges under strace", .root)
   func setUser() throws {
     try withTwins(prepare: "cd ../out; cp /usr/bin/id tool; chown 1234 tool; chmod 4755 tool") { twins throws in
       for _ in 1...2 { try twins.notStored("../out/tool -u -r", "outside-unobserved", "--outside=strace") }
