@@ -205,22 +205,21 @@ private struct RecordingBuilder {
   /// The facet under which a path's whole state is observed, and that state before the run.
   private func wholeState(_ path: FilePath, _ state: PathState) throws(Uncacheable) -> (Facet, Value) {
     if BytecodeCache.isName(path), state.isCheckedBytecode { return (.bytecode, .derived) }
-    let facet = BytecodeCache.isName(path) ? Facet.bytecode : .entry
     switch state.before {
-    case .absent: return (facet, .absent)
+    case .absent: return (.entry, .absent)
     case .present(let status, let target):
       switch status.type {
       case .regular:
-        if let digest = state.digest { return (facet, .file(digest, Protection(status, countingLinks: true))) }
+        if let digest = state.digest { return (.entry, .file(digest, Protection(status, countingLinks: true))) }
         if !state.facets.contains(.content), status.size > RunRecorder.stampThreshold {
           return (
             .stamp, .stamp(size: status.size, modified: status.modified, permissions: status.permissions)
           )
         }
         throw .inputUnreadable(path, 5)
-      case .symlink: return (facet, .symlink(target: target ?? FilePath([])))
-      case .directory: return (facet, .directory(Protection(status)))
-      default: return (facet, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
+      case .symlink: return (.entry, .symlink(target: target ?? FilePath([])))
+      case .directory: return (.entry, .directory(Protection(status)))
+      default: return (.entry, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
       }
     }
   }

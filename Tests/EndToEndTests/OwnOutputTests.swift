@@ -113,6 +113,24 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("To other programs than Python a bytecode cache is a file like any other: found, missing, copied, removed")
+  func bytecodeOfOthers() throws {
+    let prepare = "echo 'value = 1' > module.py; touch -d @1234567890 module.py; /usr/bin/python3 -m compileall -q ."
+    try withTwins(prepare: prepare) { twins throws in
+      let cache = try #require(try twins.place.shell("ls __pycache__/*.pyc").output.split(separator: "\n").first)
+      for script in [
+        "find . | sort", "ls -R", "grep -rc value . | sort", "cp -rT __pycache__ copy; ls copy",
+        "cksum < \(cache) | wc -l",
+        "[ -e other/__pycache__ ] || echo missing", "[ -e __pycache__/no.cpython-311.pyc ] || echo missing",
+      ] { try twins.missThenHit(script) }
+      try twins.edit("printf x >> \(cache)")
+      try twins.miss("grep -rc value . | sort")
+      try twins.edit("mkdir -p other/__pycache__")
+      try twins.miss("[ -e other/__pycache__ ] || echo missing")
+      try twins.missThenHit("rm -r __pycache__; mkdir __pycache__; ls")
+    }
+  }
+
   @Test("What is made only where it is missing never overwrites what another hand wrote")
   func conditional() throws {
     try withTwins { twins throws in
