@@ -148,13 +148,12 @@ private struct RecordingBuilder {
       changesAttributes: touched.changesAttributes, isNewInode: touched.isNewInode)
     if let other = paths[path] {
       let (older, newer) = wasThere ? (state, other) : (other, state)
+      // What the run learned in a directory that it made or moved there itself tells nothing of what had been there.
       state = older
-      state.facets.formUnion(newer.facets)
       state.isProduced = older.isProduced || newer.isProduced
       state.isRewritten = older.isRewritten || newer.isRewritten
       state.modified = newer.modified ?? older.modified
       state.attributes = older.attributes ?? newer.attributes
-      state.mayExtend = older.mayExtend || newer.mayExtend
       state.changesAttributes = older.changesAttributes || newer.changesAttributes
       state.isNewInode = older.isNewInode || newer.isNewInode
     }

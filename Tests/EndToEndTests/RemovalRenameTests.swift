@@ -124,6 +124,32 @@ struct RemovalRenameTests {
     }
   }
 
+  @Test("A tree that is removed and made again, with files that are appended to or read back, is a hit")
+  func removedTreeMadeAgain() throws {
+    let prepare = "mkdir -p d/sub; echo old > d/log; echo old > d/sub/log; echo old > d/back; echo one > in"
+    try withTwins(prepare: prepare) { twins throws in
+      let reading = "[ -e d/back ] || { read x < in; echo $x > d/back; read y < d/back; echo $y; }"
+      for script in ["cat in >> d/log; cat in >> d/sub/log; cat d/log", reading] {
+        let whole = "rm -rf d; mkdir -p d/sub; \(script)"
+        try twins.call(either: whole)
+        try twins.call(either: whole)
+        try twins.hit(whole)
+        try twins.edit("echo other > d/log; rm -f d/back")
+        try twins.call(either: whole)
+        try twins.hit(whole)
+        try twins.edit("echo two > in")
+        try twins.miss(whole)
+        try twins.edit("echo one > in")
+        try twins.call(either: whole)
+      }
+      try twins.edit("rm -r d; mkdir -p d/sub; echo old > d/log")
+      try twins.missThenHit("rm -r d; mkdir d; cat in >> d/log; cat d/log")
+      // What is appended to where nothing was removed before grows.
+      try twins.edit("rm -r d")
+      for _ in 1...3 { try twins.call(either: "mkdir -p d; cat in >> d/log; cat d/log") }
+    }
+  }
+
   @Test("A file that is removed and made again")
   func removedAndMade() throws {
     try withTwins(prepare: "echo one > in; echo old > out; chmod 600 out") { twins throws in
