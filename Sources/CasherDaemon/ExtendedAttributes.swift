@@ -15,6 +15,14 @@ enum ExtendedAttributes {
     return result.sorted { $0.name < $1.name }
   }
 
+  /// Gives it these of the user namespace and no others.
+  static func setUserAttributes(of descriptor: FileDescriptor, _ attributes: [ExtendedAttribute]) throws(Errno) {
+    for present in try userAttributes(of: descriptor) where !attributes.contains(where: { $0.name == present.name }) {
+      try descriptor.removeAttribute(present.name)
+    }
+    for attribute in attributes { try descriptor.setAttribute(attribute.name, attribute.value) }
+  }
+
   /// As bytes to digest; empty when there is nothing at `path` or it is a symlink, which can have none.
   static func encodedUserAttributes(of path: FilePath, in tree: Tree) throws(Errno) -> [UInt8] {
     guard let status = try tree.status(of: path), status.type == .regular || status.type == .directory else {

@@ -155,7 +155,7 @@ struct Placer {
     if let present {
       if inPlace, present.type == .regular, present.links > 1 { return false }
       if BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return false }
-      if placed == nil, isThere(output, digest, present) { return false }
+      if placed == nil, isThere(output, digest, present, caller) { return false }
     }
     var kept: [ExtendedAttribute] = []
     if output.keepsAttributes, let placed {
@@ -205,9 +205,10 @@ struct Placer {
   }
 
   /// Whether the file that stands there has the content already, so that only its time is to be another.
-  private func isThere(_ output: Output, _ digest: Digest, _ present: FileStatus) -> Bool {
+  private func isThere(_ output: Output, _ digest: Digest, _ present: FileStatus, _ caller: Caller) -> Bool {
     present.type == .regular && present.permissions == output.permissions && output.keepsAttributes
-      && digester.remembered(present) == digest && !overlay.isBeingWritten(present.key)
+      && caller.owner(of: output, now: present) == nil && digester.remembered(present) == digest
+      && !overlay.isBeingWritten(present.key)
   }
 
   // MARK: one output
@@ -229,11 +230,15 @@ struct Placer {
           if present != nil { try parent.remove(name) }
           try parent.makeDirectory(name, mode: output.permissions | 0o700)
         }
-        try own(output, name, parent, caller)
       }
-      if present?.permissions != output.permissions { permissionsLast.append((output.path, output.permissions)) }
+      if present?.type != .directory || !output.keepsAttributes { try setAttributes(of: name, in: parent, output) }
+      let now = try own(output, name, parent, caller)
+      if now != output.permissions { permissionsLast.append((output.path, output.permissions)) }
     case .symlink(let target):
-      if present?.type == .symlink, try parent.readLink(name) == target { return }
+      if present?.type == .symlink, try parent.readLink(name) == target {
+        try own(output, name, parent, caller)
+        return
+      }
       try replace(name, in: parent, present, caller) { temporary throws(Errno) in
         try parent.makeSymlink(temporary, to: target)
       }
@@ -247,12 +252,13 @@ struct Placer {
         }
       }
     case .fifo:
-      if present?.type == .fifo { return }
-      try replace(name, in: parent, present, caller) { temporary throws(Errno) in
-        try parent.makeNode(temporary, mode: FileType.fifo.modeBits | output.permissions, device: 0)
+      if present?.type != .fifo {
+        try replace(name, in: parent, present, caller) { temporary throws(Errno) in
+          try parent.makeNode(temporary, mode: FileType.fifo.modeBits | output.permissions, device: 0)
+        }
       }
-      try parent.setPermissions(of: name, output.permissions)
-      try own(output, name, parent, caller)
+      let now = try own(output, name, parent, caller)
+      if now != output.permissions { try parent.setPermissions(of: name, output.permissions) }
     case .file(let digest, _, let inPlace):
       try putFile(output, digest, inPlace: inPlace, name, parent, present, caller, time)
     }
@@ -265,7 +271,7 @@ struct Placer {
     // One that Python goes on using is no worse than the recorded one, which may be for another time of the source.
     if let present, BytecodeCache.isName(output.path), BytecodeCache.isUsed(output.path, present, in: tree) { return }
     let modified = output.modified ?? time
-    if let present, isThere(output, digest, present) {
+    if let present, isThere(output, digest, present, caller) {
       // The content is there already; only the time is that of a run just made.
       try parent.setModified(of: name, modified)
       if let now = try tree.lowerStatus(of: name, in: parent), now.size == present.size, now.key == present.key,
@@ -318,16 +324,33 @@ struct Placer {
   private func finish(_ file: FileDescriptor, _ output: Output, _ caller: Caller, _ modified: Int64) throws(Errno) {
     try own(output, FilePath([]), file, caller)
     try file.setPermissions(output.permissions)
-    for attribute in output.attributes { try file.setAttribute(attribute.name, attribute.value) }
+    if output.keepsAttributes {
+      for attribute in output.attributes { try file.setAttribute(attribute.name, attribute.value) }
+    } else {
+      try ExtendedAttributes.setUserAttributes(of: file, output.attributes)
+    }
     try file.setModified(modified)
   }
 
-  /// Gives the output the recorded owner; only root can have made it another's than the caller's.
-  private func own(_ output: Output, _ name: FilePath, _ directory: FileDescriptor, _ caller: Caller) throws(Errno) {
-    guard caller.user == 0, geteuid() == 0, let owner = output.owner else { return }
-    let now = name.isEmpty ? try directory.status() : try directory.status(of: name)
-    guard now.owner != owner.user || now.group != owner.group else { return }
+  /// Gives a directory the recorded attributes and no others.
+  private func setAttributes(of name: FilePath, in parent: FileDescriptor, _ output: Output) throws(Errno) {
+    let directory = try parent.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    defer { directory.close() }
+    try ExtendedAttributes.setUserAttributes(of: directory, output.attributes)
+  }
+
+  /// Gives the output the recorded owner, and says which permission bits it then has: a change of owner takes set-ids away.
+  @discardableResult
+  private func own(
+    _ output: Output, _ name: FilePath, _ directory: FileDescriptor, _ caller: Caller
+  ) throws(Errno) -> UInt32 {
+    func status() throws(Errno) -> FileStatus {
+      name.isEmpty ? try directory.status() : try directory.status(of: name)
+    }
+    let now = try status()
+    guard let owner = caller.owner(of: output, now: now) else { return now.permissions }
     try directory.setOwner(of: name, user: owner.user, group: owner.group)
+    return try status().permissions
   }
 
   /// Makes something new under a temporary name, then gives it its own in one step.

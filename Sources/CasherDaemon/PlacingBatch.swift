@@ -56,7 +56,10 @@ struct PlacingBatch {
     let name = output.path.lastComponent
     var (user, group) = (caller.user, parent.status.permissions & 0o2000 != 0 ? parent.status.group : caller.group)
     if geteuid() != 0 { user = geteuid() }
-    if caller.user == 0, geteuid() == 0, let owner = output.owner { (user, group) = (owner.user, owner.group) }
+    if let owner = output.owner {
+      if caller.user == 0, geteuid() == 0 { (user, group) = (owner.user, owner.group) }
+      if owner.user == user, caller.isMember(of: owner.group) { group = owner.group }
+    }
     var attributes = kept.filter { kept in !output.attributes.contains { $0.name == kept.name } }
     attributes += output.attributes
     let file = PlacedFile(

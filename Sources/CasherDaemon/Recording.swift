@@ -414,7 +414,10 @@ private struct RecordingBuilder {
       path: path, content: .directory, permissions: status.permissions,
       owner: Owner(user: status.owner, group: status.group), modified: state.modified)
     switch status.type {
-    case .directory: output.content = .directory
+    case .directory:
+      output.content = .directory
+      output.keepsAttributes = !state.changesAttributes
+      if state.isNewInode || state.changesAttributes { output.attributes = try attributes(path) }
     case .symlink:
       do throws(Errno) { output.content = .symlink(target: try recorder.tree.readLink(path)) } catch {
         throw .inputUnreadable(path, error.rawValue)

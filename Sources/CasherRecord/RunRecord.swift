@@ -48,7 +48,7 @@ public struct Output: Hashable, Sendable {
   /// Nanoseconds since 1970 when the command set the time itself; nil for the time of the replay.
   public var modified: Int64?
   public var attributes: [ExtendedAttribute]
-  /// The command wrote into whatever file was there and left its extended attributes alone.
+  /// The command wrote into whatever file was there, or took whatever directory, and left its extended attributes alone.
   public var keepsAttributes = false
 
   public init(

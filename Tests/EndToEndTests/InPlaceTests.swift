@@ -86,6 +86,54 @@ struct InPlaceTests {
     }
   }
 
+  @Test("A change of owner comes back for files that are as they were, directories, symlinks and FIFOs", .root)
+  func owners() throws {
+    try withTwins(prepare: "echo one > f; mkdir d; ln -s f l; mkfifo p; touch -d @1234567890 f") { twins throws in
+      let script = "chown 7:8 f d p; chown -h 7:8 l; chmod 604 p"
+      try twins.missThenHit(script)
+      try twins.edit("chown -h 0:0 f d l p; chmod 640 p")
+      try twins.call(either: script)
+      try twins.edit("chown -h 0:0 f d l p; chmod 640 p")
+      try twins.hit(script)
+      // The file's content has long been known.
+      try twins.hit("chown 7:8 f d p; chown -h 7:8 l; chmod 604 p")
+      try twins.edit("chown 0:0 f")
+      try twins.call(either: "cat f; chgrp 5 f")
+      try twins.edit("chown 0:0 f; touch -d @1234567890 f")
+      try twins.call(either: "cat f; chgrp 5 f")
+      try twins.edit("chown 0:0 f; touch -d @1234567890 f")
+      try twins.hit("cat f; chgrp 5 f")
+      #expect(try twins.place.shell("stat -c %g f").output == "5\n")
+    }
+  }
+
+  @Test("Extended attributes of a directory come back, are taken away again, and those of another hand stay")
+  func directoryAttributes() throws {
+    try withTwins(prepare: "mkdir d") { twins throws in
+      let attributes = "getfattr -d d e 2>/dev/null"
+      func same() throws {
+        let (mounted, plainly) = (
+          try twins.place.shell(attributes), try twins.place.shell(attributes, in: twins.plain)
+        )
+        #expect(mounted.output == plainly.output)
+      }
+      for script in [
+        "setfattr -n user.a -v 1 d; mkdir -p e; setfattr -n user.b -v 2 e", "setfattr -x user.a d",
+        "mkdir -p e; : > e/f",
+      ] {
+        try twins.edit("rm -rf d e; mkdir d; setfattr -n user.a -v 0 d")
+        try twins.miss(script)
+        try same()
+        try twins.edit("rm -rf d e; mkdir d; setfattr -n user.a -v 0 d")
+        try twins.hit(script)
+        try same()
+      }
+      try twins.edit("setfattr -n user.mine -v x e")
+      try twins.hit("mkdir -p e; : > e/f")
+      try same()
+    }
+  }
+
   @Test("An explicit modification time comes back")
   func explicitTime() throws {
     try withTwins(prepare: "echo one > f") { twins throws in
