@@ -146,10 +146,12 @@ struct OutsideRecording {
       }
     }
     let content = try capture(path, now)
-    outputs.append(
-      Output(
-        path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
-        modified: produced.contains(.timeSet) ? now.modified : nil))
+    var output = Output(
+      path: path, content: content, permissions: now.permissions, owner: Owner(user: now.owner, group: now.group),
+      modified: produced.contains(.timeSet) ? now.modified : nil)
+    output.keepsAttributes = content == .directory || !(wasMissing || isReplaced)
+    if !output.keepsAttributes, now.type == .regular { output.attributes = try attributes(path) }
+    outputs.append(output)
     add(path, .entry, before: .absent, role: .left)
     let wasProbed = observed.contains(.missing) || produced.contains(.madeNew) || now.type != .regular
     if wasMissing, now.type == .regular, now.size > 0, produced.isDisjoint(with: [.truncated, .madeNew, .replaced]) {
@@ -216,6 +218,14 @@ struct OutsideRecording {
     } catch {
       throw .inputUnreadable(path, (error as? Errno)?.rawValue ?? EIO)
     }
+  }
+
+  private func attributes(_ path: FilePath) throws(Uncacheable) -> [ExtendedAttribute] {
+    do throws(Errno) {
+      let file = try tree.open(path)
+      defer { file.close() }
+      return try ExtendedAttributes.userAttributes(of: file)
+    } catch { throw .inputUnreadable(path, error.rawValue) }
   }
 
   /// The path with symlinks and `..` of its directory resolved: one name for one output.
