@@ -17,16 +17,22 @@ final class MountLease {
     if case .success(let location) = MountLocation.find(), let lease = ask(location.answer.socket) {
       return .success(lease)
     }
-    let here: FilePath
+    let (here, target): (FilePath, FilePath)
     do throws(Errno) {
       here = try FilePath.currentDirectory()
-      let target = try directory.canonical()
+      target = try directory.canonical()
       guard here.isWithin(target) else {
         return .failure(NoCache("\(directory) of --mount does not hold the working directory \(here)"))
       }
     } catch { return .failure(NoCache("\(directory) of --mount cannot be used (\(error))")) }
+    var hasFailed = false
     for _ in 0..<attempts {
-      if let failure = mount(directory) { return .failure(NoCache(failure)) }
+      // By its whole path: the working directory may be that of a mount that is just ending.
+      if let failure = mount(target, as: directory) {
+        // Who looks at a mount in the moment in which it ends is told of a broken connection.
+        if hasFailed { return .failure(NoCache(failure)) }
+        hasFailed = true
+      }
       // From beneath the mount into it.
       try? here.makeCurrentDirectory()
       if case .success(let location) = MountLocation.find(), let lease = ask(location.answer.socket) {
@@ -57,7 +63,7 @@ final class MountLease {
   }
 
   /// Runs `casherfs mount`. Nil when there is a mount now, or another process is making or ending one; else why not.
-  private static func mount(_ directory: FilePath) -> String? {
+  private static func mount(_ target: FilePath, as directory: FilePath) -> String? {
     do throws(Errno) {
       let null = try FileDescriptor.open("/dev/null", FileDescriptor.readOnly)
       defer { null.close() }
@@ -68,7 +74,7 @@ final class MountLease {
       let child: ChildProcess
       do throws(Errno) {
         child = try ChildProcess.spawn(
-          try program(), ["casherfs", "mount", "-o", "transient", "--", directory], setup)
+          try program(), ["casherfs", "mount", "-o", "transient", "--", target], setup)
       } catch {
         complaints.writing.close()
         throw error

@@ -38,6 +38,20 @@ struct MountOptionTests {
     #expect(try place.counts() == Counts(hits: 0, misses: 8))
   }
 
+  @Test("Calls that come while a mount ends get one all the same")
+  func endingMount() throws {
+    let place = try Place()
+    let outcome = try place.shell(
+      """
+      for i in $(seq 25); do
+        for d in 0.00 0.02 0.04 0.06; do (sleep $d; exec acache --mount . --require-cache -- echo x) & done; wait
+      done
+      """)
+    #expect(outcome.error == "")
+    #expect(outcome.output == String(repeating: "x\n", count: 100))
+    #expect(try !isMounted(place))
+  }
+
   @Test("A mount that was there stays")
   func mounted() throws {
     try withMount { place throws in
