@@ -1,5 +1,6 @@
 import CasherRecord
 import CasherSystem
+import Glibc
 
 /// The mount that the working directory is in.
 struct MountLocation: Sendable {
@@ -12,7 +13,7 @@ struct MountLocation: Sendable {
   /// Asks the working directory itself. The reason why there is nothing is the end of a sentence.
   static func find() -> Result<MountLocation, NoCache> {
     let directory: FilePath
-    do throws(Errno) { directory = try FilePath.currentDirectory() } catch {
+    do throws(Errno) { directory = try presentDirectory() } catch {
       return .failure(NoCache("the working directory has no path (\(error))"))
     }
     guard directory.isAbsolute else { return .failure(NoCache("the working directory is out of reach")) }
@@ -31,6 +32,17 @@ struct MountLocation: Sendable {
       return .failure(NoCache("\(directory) is not where the mount says it is (\(answer.directory))"))
     }
     return .success(MountLocation(directory: directory, mount: mount, answer: answer))
+  }
+
+  /// Where a mount lets the kernel keep no names, a directory has no path for a moment when its name is looked up anew;
+  /// looking it up gives it back, and a shell says where it is.
+  private static func presentDirectory() throws(Errno) -> FilePath {
+    do throws(Errno) { return try FilePath.currentDirectory() } catch {
+      guard error == .noSuchFile, let name = getenv("PWD") else { throw error }
+      _ = try? FileDescriptor.workingDirectory.status(
+        of: FilePath(UnsafeBufferPointer(start: name, count: strlen(name)).map { UInt8(bitPattern: $0) }))
+      return try FilePath.currentDirectory()
+    }
   }
 }
 
