@@ -88,8 +88,11 @@ final class DirectOutput {
 extension FileDescriptor {
   /// Opens the file for writing once more, so that the daemon hears of a change to it from outside the command's view: a
   /// command that reads or replaces by its name the very file that its output goes to has seen a state that was never
-  /// there before the run. False when that is not possible.
+  /// there before the run. False when that is not possible. What is on another filesystem the daemon sees by itself, and
+  /// an acache around this one, which shares the file, would take it for someone else's.
   func announceWriting() -> Bool {
+    let fuse = 0x6573_5546
+    if let type = try? filesystemType(), type != fuse { return true }
     guard let opened = try? reopen(FileDescriptor.writeOnly) else { return false }
     opened.close()
     return true
