@@ -24,10 +24,29 @@ struct RootViewTests {
       "git init -q r && git -C r status --porcelain", "printf 'all:\\n\\techo made\\n' > m; make -s -f m",
       "sh -c 'exec cat < ../out/dir/f'; env -i /bin/echo hi",
       "stat -c %a / /usr /etc/passwd; test -d ../out/no/where || echo no",
+      "printf '#include <vector>\n#include <string>\nint main(){}' > a.cc; g++ -c a.cc -o a.o && echo built",
+      "printf 'int main(void){return 0;}' > a.c; gcc -c a.c; ld -o a a.o --entry main && ./a; ar rcsD l.a a.o; ar t l.a",
+      "perl -MFile::Find -MData::Dumper -e 'find(sub { $n++ }, \"../out\"); print $n'",
+      "python3 -c 'import os, sys; print(sorted(os.listdir(sys.argv[1])), os.path.realpath(\"../out/link\"))' ../out",
+      "PYTHONPATH=../out/none:../out/dir python3 -c 'import module; print(module.value)'",
+      "printf 'include ../out/part.mk\nall: ; @echo $(V)\n' > m; make -s -f m",
+      "git init -q r; cd r; echo f > f; git add f; git -c user.name=n -c user.email=e commit -qm m; git log --format=%s",
+      "find ../out /etc/cron.d -type f -name 'f*' | sort; find -L ../out -maxdepth 2 -type d 2>&1 | sort",
+      "mawk 'FNR == 1' ../out/dir/f ../out/link; mawk -f ../out/program.awk < /dev/null",
+      "../out/script; ../out/nested a b", "PATH=../out/none:../out/dir:$PATH tool",
+      "LD_LIBRARY_PATH=../out/none:../out/dir /bin/cat ../out/dir/f",
+      "mkdir -p x; tar xf ../out/t.tar -C x; cat x/dir/f; cmp x/dir/f ../out/dir/f && echo same",
+      "cat ../out/circle ../out/dangling ../out/dirlink/f 2>/dev/null; cd ../out/dirlink && cat f && pwd -P",
+      "cp ../out/dir/f copy; mv copy moved; diff moved ../out/dir/f && ls -d ../out/*",
+      "sed -n p ../out/dir/f; grep -rl f ../out | sort; md5sum < ../out/dir/f; xargs cat < ../out/list",
+      "bash -c 'shopt -s globstar nullglob; echo ../out/**/f; . ../out/part.sh; [[ -x ../out/script ]] && echo x'",
+      "sqlite3 -readonly ../out/db 'select x from t'; file -b ../out/dir/f; jq -c . ../out/json",
+      "echo made > ../out/made; cat ../out/made; mkdir -p ../out/new/d; ls ../out/new; rm ../out/made",
     ])
   func sameObservations(script: String) throws {
     try withMount { place in
-      try place.shell("mkdir -p ../out/dir; echo f > ../out/dir/f; ln -s dir/f ../out/link")
+      let made = try place.shell(Self.outside)
+      try #require(made.status == 0, "\(made.error)")
       let view = try observations(of: script, by: "view", place)
       let traced = try observations(of: script, by: "strace", place)
       #expect(view.output == traced.output)
@@ -41,6 +60,17 @@ struct RootViewTests {
       #expect(further.isEmpty, "\(script): seen through the view alone: \(further.sorted())")
     }
   }
+
+  /// What the commands of `sameObservations` use outside.
+  private static let outside = #"""
+    set -e
+    mkdir -p ../out/dir; cd ../out; echo f > dir/f; ln -s dir/f link; ln -s dir dirlink
+    ln -s circle circle; ln -s nowhere dangling; echo 'value = 1' > dir/module.py; echo 'V = 7' > part.mk
+    echo 'BEGIN { print "awk" }' > program.awk; echo 'echo part' > part.sh; echo ../out/dir/f > list
+    echo '#!/bin/sh' > script; echo 'echo script "$@"' >> script; echo '#!/usr/bin/env -S sh ../out/script' > nested
+    cp script dir/tool; chmod +x script nested dir/tool; tar cf t.tar dir; echo '{"a": 1}' > json; echo 1+1 > sum
+    sqlite3 db 'create table t (x); insert into t values (5)'
+    """#
 
   @Test("Commands work in it as they do outside")
   func behaviour() throws {
