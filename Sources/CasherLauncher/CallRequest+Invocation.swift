@@ -5,10 +5,10 @@ extension CallRequest {
   /// What a daemon is told of a call. `environment` is what the command gets; `isTraced`: by a tracer of this process.
   init(
     _ invocation: Invocation, at location: MountLocation, environment: [[UInt8]], streams: StandardStreams,
-    isTraced: Bool
+    inherited: InheritedDescriptors, isTraced: Bool
   ) {
     var options = invocation.options
-    options.extras += streams.pieces
+    options.extras += streams.pieces + inherited.pieces
     options.inputs = invocation.inputs.map { $0.placed(in: location) }
     options.outputRoots = invocation.outputRoots.map { $0.placed(in: location) }
     options.timeLimit = invocation.timeLimit

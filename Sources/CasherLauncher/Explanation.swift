@@ -58,8 +58,10 @@ public struct Explanation: Hashable, Sendable {
     let daemon = try DaemonConnection(to: location.answer.socket)
     defer { daemon.close() }
     let input = PeekedInput(streams.input)
+    let environment = Launcher.environment(for: invocation)
     let request = CallRequest(
-      invocation, at: location, environment: Launcher.environment(for: invocation), streams: streams,
+      invocation, at: location, environment: environment, streams: streams,
+      inherited: InheritedDescriptors(command: invocation.command, environment: environment),
       isTraced: CommandSignals.tracer() != 0)
     daemon.send(.call(request), descriptors: streams.inputDescriptors)
     while let received = daemon.receive() {

@@ -15,6 +15,7 @@ final class Session {
   private let streams: StandardStreams
   private let daemon: DaemonConnection
   private let input: PeekedInput?
+  private let inherited: InheritedDescriptors
   private let isTraced: Bool
   private let attempt: Attempt
 
@@ -30,6 +31,7 @@ final class Session {
     self.streams = streams
     self.daemon = daemon
     input = PeekedInput(streams.input, held: attempt.input)
+    inherited = InheritedDescriptors(command: invocation.command, environment: environment)
     isTraced = CommandSignals.tracer() != 0
   }
 
@@ -65,7 +67,7 @@ final class Session {
     // The socket is in the cache's directory, as mounts/ID/socket.
     tell("lookup in \(location.answer.socket.parent.parent.parent)")
     let request = CallRequest(
-      invocation, at: location, environment: environment, streams: streams, isTraced: isTraced)
+      invocation, at: location, environment: environment, streams: streams, inherited: inherited, isTraced: isTraced)
     daemon.send(.call(request), descriptors: streams.inputDescriptors)
   }
 
@@ -218,6 +220,7 @@ final class Session {
     let exitStatus = CommandSignals.shellStatus(run.status ?? 0)
     if !attempt.isLast, exitStatus != 0 { obstacles.append(.failed(UInt8(truncatingIfNeeded: exitStatus))) }
     if run.leftProcesses { obstacles.append(.backgroundProcess) }
+    if let obstacle = inherited.obstacle() { obstacles.append(obstacle) }
     if streams.input == .opaque || started.input?.isDisturbed == true { obstacles.append(.standardInput) }
     if run.isOutputUnclear { obstacles.append(.outputNotSequential) }
     if let failure = run.spool.failure { obstacles.append(.storeFailed(failure)) }

@@ -27,6 +27,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
   case outputNotSequential
   /// The command changed or moved a file that has further names, and no name that the record could speak of is left.
   case linkedElsewhere(FilePath)
+  /// A descriptor that the command was given besides its standard streams was used, or nobody can tell.
+  case inheritedDescriptor(Int32)
   /// The command took longer than `--timeout` allows, in nanoseconds, and was ended.
   case timedOut(Int64)
 
@@ -53,6 +55,7 @@ public enum Uncacheable: Error, Hashable, Sendable {
     case .outputNotSequential: "output-not-sequential"
     case .linkedElsewhere: "linked-elsewhere"
     case .timedOut: "timed-out"
+    case .inheritedDescriptor: "inherited-descriptor"
     }
   }
 
@@ -82,6 +85,8 @@ public enum Uncacheable: Error, Hashable, Sendable {
       "the file that takes the command's output was also used in another way than writing on at its end"
     case .linkedElsewhere(let path):
       "\(path) is a hard link, and the command's change of it shows under a name that it did not use"
+    case .inheritedDescriptor(let number):
+      "what the command reads from or writes to descriptor \(number), which it was given open, cannot be observed"
     case .timedOut(let limit): "the command was ended after \(Quantity.duration(limit)), as --timeout says"
     }
   }
@@ -110,6 +115,7 @@ extension Uncacheable: ByteCodable {
     case .outputNotSequential: encoder.put(18 as UInt8)
     case .linkedElsewhere(let path): encoder.put(20 as UInt8); encoder.put(path)
     case .timedOut(let limit): encoder.put(19 as UInt8); encoder.put(limit)
+    case .inheritedDescriptor(let number): encoder.put(21 as UInt8); encoder.put(number)
     }
   }
 
@@ -135,6 +141,7 @@ extension Uncacheable: ByteCodable {
     case 18: self = .outputNotSequential
     case 20: self = .linkedElsewhere(try decoder.path())
     case 19: self = .timedOut(try decoder.int64())
+    case 21: self = .inheritedDescriptor(try decoder.int32())
     default: throw DecodingFailure("unknown reason")
     }
   }

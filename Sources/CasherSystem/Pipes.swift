@@ -42,6 +42,18 @@ extension FileDescriptor {
   /// Whether it may only be read from (F_GETFL).
   public var isReadOnly: Bool { casher_fcntl(rawValue, F_GETFL, 0) & O_ACCMODE == O_RDONLY }
 
+  /// Whether it may be read from (F_GETFL).
+  public var isReadable: Bool {
+    let flags = casher_fcntl(rawValue, F_GETFL, 0)
+    return flags >= 0 && flags & O_ACCMODE != O_WRONLY
+  }
+
+  /// Whether the number stands for an open file that a program which is executed gets too (F_GETFD).
+  public var isInherited: Bool {
+    let flags = casher_fcntl(rawValue, F_GETFD, 0)
+    return flags >= 0 && flags & FD_CLOEXEC == 0
+  }
+
   /// Whether it is written to at the end of the file only (F_GETFL).
   public var appends: Bool { casher_fcntl(rawValue, F_GETFL, 0) & O_APPEND != 0 }
 
