@@ -235,14 +235,14 @@ struct Placer {
       let now = try own(output, name, parent, caller)
       if now != output.permissions { permissionsLast.append((output.path, output.permissions)) }
     case .symlink(let target):
-      if present?.type == .symlink, try parent.readLink(name) == target {
-        try own(output, name, parent, caller)
-        return
-      }
-      try replace(name, in: parent, present, caller) { temporary throws(Errno) in
-        try parent.makeSymlink(temporary, to: target)
+      let now = present?.type == .symlink ? try parent.readLink(name) : nil
+      if now != target {
+        try replace(name, in: parent, present, caller) { temporary throws(Errno) in
+          try parent.makeSymlink(temporary, to: target)
+        }
       }
       try own(output, name, parent, caller)
+      if let modified = output.modified { try parent.setModified(of: name, modified) }
     case .hardLink(let other):
       try tree.with(other) { base, rest throws(Errno) in
         guard let source = try tree.lowerStatus(of: rest, in: base) else { throw .noSuchFile }

@@ -141,6 +141,14 @@ struct InPlaceTests {
       try twins.edit("touch f")
       try twins.call(either: "touch -d @1111111111 f")
       #expect(try twins.place.shell("stat -c %Y f").output == "1111111111\n")
+      let link = "ln -sfn f l; touch -h -d @1111111111 l"
+      try twins.miss(link)
+      try twins.edit("touch -h l")
+      try twins.hit(link)
+      #expect(try twins.place.shell("stat -c %Y l").output == "1111111111\n")
+      try twins.edit("rm -f l")
+      try twins.hit(link)
+      #expect(try twins.place.shell("stat -c %Y l").output == "1111111111\n")
     }
   }
 
