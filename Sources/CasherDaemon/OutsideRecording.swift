@@ -75,7 +75,10 @@ struct OutsideRecording {
     if kinds.contains(.missing) {
       // Names can be missing for lstat and there for stat and the other way round only by a dangling symlink.
       if target != nil, !wasUsed { throw .inputChanged(path) }
-      if wasUsed { throw .inputChanged(path) }
+      if wasUsed {
+        guard target == nil, isDangling(access) else { throw .inputChanged(path) }
+        note(Observation(path: path, facet: .entry))
+      }
     }
     try checkUnchanged(path, target, ownNames: ownNames)
     if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing)
@@ -100,6 +103,22 @@ struct OutsideRecording {
       if let target { try checkUnchangedListing(path, target, ownNames: ownNames) }
       note(Observation(path: path, facet: .listing, except: ownNames.sorted()))
     }
+  }
+
+  /// Whether the name is that of a symlink to nothing, of which the run saw that it is there and that it leads nowhere; and
+  /// nothing came or went during the run where it leads.
+  private func isDangling(_ access: OutsideAccess) -> Bool {
+    guard access.observed.isDisjoint(with: [.read, .executed, .listed]),
+      let link = (try? tree.status(of: access.path)) ?? nil, link.type == .symlink, link.changed < started,
+      let target = try? tree.readLink(access.path)
+    else { return false }
+    var end = target.isAbsolute ? target : access.path.parent.appending(target)
+    guard ((try? tree.status(of: end)) ?? nil) == nil else { return false }
+    while !end.isEmpty, end != "/" {
+      end = end.parent
+      if let present = (try? tree.targetStatus(of: end)) ?? nil { return present.modified < started }
+    }
+    return false
   }
 
   /// A directory changes with each name that comes or goes. Where the run itself changed it, others' names tell, by

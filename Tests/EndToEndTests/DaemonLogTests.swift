@@ -58,7 +58,7 @@ struct DaemonLogTests {
     let outcome = try place.shell(
       """
       cd ..; mkfifo lines; casherfs log --daemon -f work > lines & exec 3< lines
-      cd work; for i in 1 2 3 4 5 6 7 8; do acache --sync -- echo call$i; done > ../out
+      cd work; for i in 1 2 3 4 5 6 7 8; do acache --sync -- echo call$i 3<&-; done > ../out
       timeout 30 grep -m 1 -q 'event=run.*call8' <&3; echo $?; kill $!
       """)
     #expect(outcome.output == "0\n")
@@ -82,7 +82,7 @@ struct DaemonLogTests {
       """
       cd ..; mkfifo lines; timeout 60 python3 -c "\(receiver)" > lines & exec 3< lines; read x <&3
       casherfs mount work; cd work; acache --sync -- sh -c 'echo a
-      echo b' > /dev/null; cat <&3; cd ..; casherfs unmount work
+      echo b' > /dev/null 3<&-; cat <&3; cd ..; casherfs unmount work
       """)
     #expect(outcome.output.contains(#"MESSAGE=mounted directory="#))
     #expect(outcome.output.contains(#"PRIORITY=6\nSYSLOG_IDENTIFIER=casherfs\nCASHER_MOUNT="#))

@@ -56,18 +56,24 @@ struct OutputFileTests {
     #expect(try place.counts() == Counts(hits: 1, misses: 2))
   }
 
-  @Test("An outer call whose output goes to a file outside is a hit, though a nested call wrote to it too")
+  @Test("An outer call whose output goes to a file outside is a hit, though a nested call wrote to it too", .root)
   func nestedOutside() throws {
     try withMount { place throws in
       try place.write("in\n", to: "in")
       let script = "acache -- sh -c 'acache -- cat in; echo two' > ../out; cat ../out"
       for _ in 1...2 { #expect(try place.shell(script) == Outcome(status: 0, output: "in\ntwo\n", error: "")) }
       #expect(try place.counts() == Counts(hits: 1, misses: 2))
-      // The command that reads what it has written is not stored.
-      let reader = "acache -- sh -c 'echo one; cat ../read 2>/dev/null; true' > ../read; cat ../read"
-      let plain = "sh -c 'echo one; cat ../read 2>/dev/null; true' > ../read; cat ../read"
-      let wanted = try place.shell(plain)
-      for _ in 1...2 { #expect(try place.shell(reader) == wanted) }
+    }
+  }
+
+  @Test("A command knows the file again that its output goes to, when it finds it by its name, inside and outside")
+  func ownOutput() throws {
+    try withMount { place throws in
+      for name in ["read", "../read"] {
+        let script = "sh -c 'echo one; cat \(name); echo two' > \(name) 2>/dev/null; cat \(name)"
+        #expect(try place.shell(script).output == "one\ntwo\n")
+        for _ in 1...2 { #expect(try place.shell("timeout 60 acache -- " + script).output == "one\ntwo\n") }
+      }
     }
   }
 

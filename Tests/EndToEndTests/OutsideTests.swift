@@ -92,6 +92,22 @@ struct OutsideTests {
     }
   }
 
+  @Test("A dangling symlink outside that is looked at and followed counts", arguments: [[], ["--outside=strace"]])
+  func danglingOutside(options: [String]) throws {
+    try withTwins { twins throws in
+      twins.options = options
+      try twins.edit("ln -s nowhere \"$OUT\"/l")
+      let script = "cd \"$OUT\"; [ -L l ] && echo link; [ -e l ] || echo nowhere"
+      try twins.missThenHit(script)
+      try twins.edit("echo x > \"$OUT\"/nowhere")
+      try twins.miss(script)
+      try twins.edit("rm \"$OUT\"/nowhere")
+      try twins.hit(script)
+      try twins.edit("rm \"$OUT\"/l")
+      try twins.notStored(script + "; [ -L l ]", "failed")
+    }
+  }
+
   @Test("A program outside, its interpreter and its libraries count")
   func executables() throws {
     let prepare = """
