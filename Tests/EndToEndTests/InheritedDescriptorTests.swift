@@ -77,7 +77,8 @@ struct InheritedDescriptorTests {
         #expect(try bash("exec 3>&1; . ./script >&3", place).output == "printed\none\n")
         #expect(try bash("exec 6> ../other; . ./script | cat", place).output == "printed\none\n")
       }
-      #expect(try place.counts().hits == 4)
+      // A file that may be written to is another call than none.
+      #expect(try place.counts() == Counts(hits: 6, misses: 2))
     }
   }
 
