@@ -262,7 +262,7 @@ struct CallHandler {
     }
     let outside = outsideMeans()
     let outsideLog =
-      outside.overlay == nil ? nil : OutsideLog(ignored: outsideIgnored + keptPaths)
+      outside.overlay == nil ? nil : OutsideLog(ignored: outsideIgnored + services.rootView.keptPaths)
     let run = Run(
       id: id, token: secret, parent: parent, command: request.arguments, user: caller.user, recorder: recorder,
       outside: outsideLog,
@@ -302,7 +302,7 @@ struct CallHandler {
         root = try outside.overlay?.openView(rootView)
         reply.hasRoot = root != nil
         reply.isWatcher = run.watcher == nil
-        reply.keptPaths = keptPaths
+        reply.keptPaths = services.rootView.keptPaths
       } catch { reply.rootObstacle = "\(error)" }
     } else if request.options.outside == .view {
       reply.rootObstacle = outside.obstacle
@@ -361,9 +361,6 @@ struct CallHandler {
 
   /// What is not told of what a run does outside: the mount, which its own view tells of.
   private var outsideIgnored: [FilePath] { [request.mount, services.configuration.directory] }
-
-  /// What a run sees of the machine as it is, although its root is a view.
-  private var keptPaths: [FilePath] { services.rootView.keptPaths + request.outputFiles }
 
   /// The filesystem of which the run gets a view as its root, or why it gets none.
   private func outsideMeans() -> (overlay: Overlay?, obstacle: String) {

@@ -99,7 +99,8 @@ struct RunFinish {
       tree: services.tree, digester: services.digester, store: services.store, started: run.started,
       mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes,
       ignores: request.options.ignores)
-    try outside.add(try outsideAccesses(report))
+    // What leads to a file that the command's output went to is found when its root is made.
+    try outside.add(try outsideAccesses(report).filter { !report.outputFiles.contains($0.path) })
     let recording = try run.end { recorder throws(Uncacheable) in
       try Recording.begin(
         from: recorder, store: services.store, withTimes: request.options.observeTimes,

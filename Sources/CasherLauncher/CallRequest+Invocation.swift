@@ -18,7 +18,6 @@ extension CallRequest {
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
       parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
       input: streams.observedInput, isTraced: isTraced, options: options)
-    outputFiles = streams.outputFiles
   }
 }
 

@@ -34,6 +34,8 @@ struct CommandStart {
     var obstacles: [Uncacheable]
     /// Error numbers of the places where the command was looked for.
     var candidates: [Int32]
+    /// Files that the command writes to and finds itself in its view of the root.
+    var outputFiles: [FilePath]
     var hasRoot: Bool
   }
 
@@ -56,6 +58,9 @@ struct CommandStart {
     var obstacles = made.obstacles
     var view = view
     var root = root
+    // The command has to find the very file by its name that it writes to.
+    let outputFiles = root == nil ? [] : made.files.compactMap(\.path)
+    root?.kept += outputFiles
     var tracer: StraceCommand?
     if root == nil { tracer = findTracer(&obstacles) }
     while true {
@@ -69,8 +74,7 @@ struct CommandStart {
         return .started(
           Started(
             run: run, trace: attempt.trace, calls: attempt.calls, input: made.input, obstacles: obstacles,
-            candidates: attempt.candidates,
-            hasRoot: root != nil))
+            candidates: attempt.candidates, outputFiles: root == nil ? [] : outputFiles, hasRoot: root != nil))
       case .notFound(let error):
         return .unrunnable(message: CommandStart.message(arguments, error), status: ExitStatus.notFound)
       case .notExecutable(let error):

@@ -41,6 +41,16 @@ final class DirectOutput {
     return !target.isReadOnly && !target.appends
   }
 
+  /// Where the file is, when it was empty and is on an ordinary filesystem.
+  var path: FilePath? {
+    let fuse = 0x6573_5546
+    guard begin == 0, (try? target.filesystemType()) != fuse, let status = try? target.status(),
+      let path = try? FileDescriptor.workingDirectory.readLink(target.procPath), path.isAbsolute,
+      (try? FileDescriptor.workingDirectory.status(of: path))?.key == status.key
+    else { return nil }
+    return path
+  }
+
   /// Adds what the command has written to the transcript. False when that cannot be told from what is in the file.
   ///
   /// To be called once, when the command has ended.

@@ -242,6 +242,7 @@ final class Session {
       obstacles: obstacles, leftProcesses: run.leftProcesses, consumed: consumed,
       reachedInputEnd: started.input?.reachedEnd ?? false)
     report.hadRoot = started.hasRoot
+    report.outputFiles = started.outputFiles
     return report
   }
 

@@ -48,19 +48,6 @@ struct StandardStreams {
 
   var hasTerminal: Bool { isTerminal.contains(true) }
 
-  /// The empty files of ordinary filesystems that output streams go to, by their paths.
-  var outputFiles: [FilePath] {
-    let fuse = 0x6573_5546
-    return [FileDescriptor.standardOutput, .standardError].compactMap { stream in
-      guard !wasClosed[Int(stream.rawValue)], let status = try? stream.status(), status.type == .regular,
-        status.size == 0, !stream.appends, (try? stream.filesystemType()) != fuse,
-        let path = try? FileDescriptor.workingDirectory.readLink(stream.procPath), path.isAbsolute,
-        (try? FileDescriptor.workingDirectory.status(of: path))?.key == status.key
-      else { return nil }
-      return path
-    }
-  }
-
   private static func areJoined() -> Bool {
     let (out, error) = (FileDescriptor.standardOutput, FileDescriptor.standardError)
     guard let outStatus = try? out.status(), let errorStatus = try? error.status(), outStatus.key == errorStatus.key

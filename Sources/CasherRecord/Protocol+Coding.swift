@@ -119,7 +119,6 @@ extension CallRequest: ByteCodable {
     encoder.put(input)
     encoder.put(isTraced)
     encoder.put(options)
-    encoder.put(outputFiles)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -130,7 +129,6 @@ extension CallRequest: ByteCodable {
       arguments: try decoder.byteStrings(), directory: try decoder.path(), mount: try decoder.path(),
       parentView: try decoder.path(), environment: try decoder.byteStrings(), umask: try decoder.uint32(),
       input: try decoder.value(), isTraced: try decoder.bool(), options: try decoder.value())
-    outputFiles = try decoder.paths()
   }
 }
 
@@ -213,6 +211,7 @@ extension FinishReport: ByteCodable {
     encoder.put(consumed)
     encoder.put(reachedInputEnd)
     encoder.put(hadRoot)
+    encoder.put(outputFiles)
   }
 
   public init(from decoder: inout ByteDecoder) throws(DecodingFailure) {
@@ -221,6 +220,7 @@ extension FinishReport: ByteCodable {
       accesses: try decoder.list(), obstacles: try decoder.list(), leftProcesses: try decoder.bool(),
       consumed: try decoder.uint64(), reachedInputEnd: try decoder.bool())
     hadRoot = try decoder.bool()
+    outputFiles = try decoder.paths()
   }
 }
 

@@ -145,9 +145,6 @@ public struct CallRequest: Hashable, Sendable {
   public var input: StandardInput
   /// Whether acache is itself being traced, so that it cannot start a tracer of its own.
   public var isTraced: Bool
-  /// Files outside the mount, empty so far, that the command gets as its output streams: it has to find the very files there
-  /// also in a view of the root, or it would not know them again (cat(1) copies no file to itself).
-  public var outputFiles: [FilePath] = []
   public var options: CallOptions
 
   public init(
@@ -245,6 +242,9 @@ public struct FinishReport: Hashable, Sendable {
   public var leftProcesses: Bool
   /// Whether the command had the view of the root that it was offered: then `accesses` is empty.
   public var hadRoot = false
+  /// Files outside the mount, empty before, that the command got as its output streams, and found itself in its view of the
+  /// root: or it would not have known them again (cat(1) copies no file to itself).
+  public var outputFiles: [FilePath] = []
   /// Bytes taken from a pipe on stdin (their content has been sent in `input` messages before this one).
   public var consumed: UInt64
   public var reachedInputEnd: Bool

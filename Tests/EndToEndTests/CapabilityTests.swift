@@ -96,16 +96,22 @@ struct CapabilityTests {
 
   @Test("What the user may not open is not opened by passthrough, whatever the permission bits say")
   func whatTheUserMayNotOpenStaysClosed() throws {
-    let place = try Place()
     let user = try #require(UInt32(try Capability.script("id -u", capability: "file").output.dropLast()))
-    chmod(place.work, 0o777)
-    try place.write("secret\n", to: "denied")
-    try place.write("open\n", to: "allowed")
-    chmod(place.work + "/denied", 0o644)
+    // The directory for temporary ones of each user is closed to others.
+    let base = "/tmp/casher-denied-\(UUID().uuidString)"
+    let work = base + "/work"
+    try FileManager.default.createDirectory(atPath: work, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: base) }
+    chmod(base, 0o755)
+    chmod(work, 0o777)
+    for (name, text) in [("denied", "secret\n"), ("allowed", "open\n")] {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: work + "/" + name))
+      chmod(work + "/" + name, 0o644)
+    }
     // Everybody but this user may read it (acl(5)), which the permission bits cannot say.
-    try #require(Capability.deny(place.work + "/denied", to: user))
+    try #require(Capability.deny(work + "/denied", to: user))
     let script = """
-      cd '\(place.base)' && casherfs mount work || exit
+      cd '\(base)' && casherfs mount work || exit
       casherfs status --json work | grep -o '"passthrough": [a-z]*'
       cat work/allowed work/denied 2>&1
       casherfs unmount work
