@@ -21,7 +21,7 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
   var birth: UInt32
   /// What holds the content, where `key.isPlaced`; nil for every other inode.
   var backing: Backing?
-  /// How often the backing has changed under open files.
+  /// How often the backing has changed under open files; of a directory, how often names in it have.
   var epoch: UInt32 = 0
   var next: Unmanaged<Inode>?
   var firstNode: Unmanaged<Node>?
@@ -103,6 +103,12 @@ public final class Inode: @unchecked Sendable {  // mutable fields: under the ta
       return Int(openWriters)
     }
   }
+
+  /// How often names in the directory have changed, by whomever; counts from when the inode was looked up first.
+  var nameChanges: UInt32 { table.withLock(of: key) { epoch } }
+
+  /// To be called after each change and before anyone is told that it has been made.
+  func didChangeNames() { table.withLock(of: key) { epoch &+= 1 } }
 
   /// The directory's identity.
   var directoryKey: DirectoryKey { DirectoryKey(key: key, birth: birth) }

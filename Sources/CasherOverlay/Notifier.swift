@@ -7,7 +7,7 @@ import CasherSystem
 /// serves requests, nor under a lock that such a thread takes.
 final class Notifier: Sendable {
   enum Notice: Sendable {
-    /// A name of a directory, found or missing, and the directory's attributes.
+    /// A name of a directory, found or missing, and the directory's attributes and cached listing.
     case entry(Node, FilePath)
     /// Several names of one directory.
     case entries(Node, [FilePath])
@@ -94,15 +94,15 @@ final class Notifier: Sendable {
       name.withCString {
         _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
       }
-      // The kernel forgets a directory's attributes with a name only if it had the name.
-      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+      // The kernel forgets a directory's attributes and listing with a name only if it had the name.
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, 0, 0)
     case .entries(let node, let names):
       for name in names {
         name.withCString {
           _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
         }
       }
-      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
+      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, 0, 0)
     case .attributes(let node):
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
     case .content(let node, let offset, let length):

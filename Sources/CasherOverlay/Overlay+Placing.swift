@@ -220,6 +220,7 @@ extension Overlay {
   private func invalidate(_ plan: ArraySlice<Planned>, in directory: Inode) {
     let names = plan.filter { $0.former?.number != $0.file.number }.map(\.placing.name)
     if !names.isEmpty {
+      directory.didChangeNames()
       notifier.send(table.nodes(of: directory, except: nil).map { .entries($0, names) })
     }
     for planned in plan where planned.former != nil {

@@ -21,6 +21,7 @@ public final class Overlay: Sendable {
   let locks = LockTable()
   /// In place of `locks`, where files are locked by who is in no view too.
   let lowerLocks: LowerLocks?
+  let listings: DirectoryListings
   let requests = Counters()
   /// Whether requests are carried out as the user who makes them.
   let switchesUsers: Bool
@@ -56,6 +57,7 @@ public final class Overlay: Sendable {
   public init(configuration: Configuration, recorder: any Recorder) throws(OverlayError) {
     self.configuration = configuration
     self.recorder = recorder
+    listings = DirectoryListings(timeout: configuration.timeout)
     let root: FileDescriptor
     let status: (status: FileStatus, birth: Int64)
     do throws(Errno) {
@@ -408,6 +410,7 @@ public final class Overlay: Sendable {
   /// Makes all views look the name up again; returns at once.
   public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
     guard let inode = table.inode(for: key) else { return }
+    inode.didChangeNames()
     notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
   }
 

@@ -5,8 +5,12 @@ import Glibc
 /// Listing directories.
 extension Request {
   func openDirectory(_ node: Node, _ info: Info) throws(Errno) {
-    let handle = DirectoryHandle(node: node, overlay: overlay)
+    // Where runs are observed in the main view, each listing has to be seen.
+    let mayCache = node.view.isMain && !overlay.recorder.observesMainView && !overlay.configuration.isDetached
+    let handle = DirectoryHandle(node: node, overlay: overlay, mayCache: mayCache)
     info.pointee.fh = handle.identifier
+    info.pointee.cache_readdir = handle.permission.caches ? 1 : 0
+    info.pointee.keep_cache = handle.permission.keeps ? 1 : 0
     if fuse_reply_open(raw, info) != 0 { DirectoryHandle.end(info) }
   }
 
@@ -21,12 +25,15 @@ extension Request {
     defer { buffer.deallocate() }
     guard let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self) else { return succeed() }
     var used = 0
+    var next = offset
     try handle.read(from: offset) { entry in
       if node.isRoot && overlay.isViewsName(entry.name) || NamelessFile.isTemporary(entry.name) { return true }
       guard let count = add(entry, of: node, to: base + used, room: size - used, plus: plus) else { return false }
       used += count
+      next = entry.next
       return true
     }
+    handle.didGive(from: offset, to: next, isEmpty: used == 0, plus: plus)
     fuse_reply_buf(raw, base, used)
   }
 
@@ -71,6 +78,11 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   }
 
   let node: Node
+  /// What it was opened with.
+  let permission: DirectoryListings.Permission
+  private var reading: DirectoryListings.Reading
+  /// Where the kernel's reading goes on, if it leaves nothing out.
+  private var given: Int64 = 0
   /// Opened at the first need: many a directory is opened to be stood in, or to name what is in it.
   private var lower: FileDescriptor?
   private let lock = Lock()
@@ -81,27 +93,35 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
   private var offset: Int64 = 0
   private var wasRead = false
   private let overlay: Overlay
-  /// What was placed in the directory when it was opened or read from its begin: shown after lower's entries, of which
+  /// What was placed in the directory when it was last read from its begin: shown after lower's entries, of which
   /// those of the same names are left out. So what becomes an ordinary file meanwhile is shown once.
   private var placed: [FilePath] = []
   private var placedNames: Set<FilePath> = []
   /// While something is placed the kernel is given offsets that count entries; this is where lower goes on after each.
   private var lowerOffsets: [Int64] = []
 
-  init(node: Node, overlay: Overlay) {
+  init(node: Node, overlay: Overlay, mayCache: Bool) {
     self.node = node
     self.overlay = overlay
-    takeSnapshot()
+    let changes = node.inode.nameChanges
+    reading = DirectoryListings.Reading(changes: changes)
+    // The offsets of a listing with placed files are the handle's own, so no other handle can go on from one.
+    let isPlain = DirectoryHandle.placedNames(in: node, overlay).isEmpty
+    permission = mayCache && isPlain ? overlay.listings.open(node.inode.directoryKey, changes: changes) : .none
+  }
+
+  private static func placedNames(in node: Node, _ overlay: Overlay) -> [FilePath] {
+    overlay.placements.isEmpty ? [] : overlay.placements.files(in: node.inode.directoryKey).keys.sorted()
   }
 
   private func takeSnapshot() {
-    let names = overlay.placements.isEmpty ? [] : overlay.placements.files(in: node.inode.directoryKey).keys.sorted()
-    placed = names
-    placedNames = Set(names)
+    placed = DirectoryHandle.placedNames(in: node, overlay)
+    placedNames = Set(placed)
     lowerOffsets = []
   }
 
   deinit {
+    if permission.caches { overlay.listings.close(node.inode.directoryKey) }
     lower?.close()
     buffer.deallocate()
   }
@@ -118,7 +138,7 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
     lock.lock()
     defer { lock.unlock() }
     guard let lower = try opened() else { return }
-    if start == 0, offset != 0 { takeSnapshot() }
+    if start == 0 { takeSnapshot() }
     if placed.isEmpty {
       try readLower(lower, from: start, body)
     } else {
@@ -194,6 +214,20 @@ final class DirectoryHandle: @unchecked Sendable {  // everything mutable is und
       guard body(entry) else { return }
       position += length
       offset = entry.next
+    }
+  }
+
+  /// The entries between two offsets are about to be given to the kernel; none, when the directory ends there.
+  func didGive(from start: Int64, to next: Int64, isEmpty: Bool, plus: Bool) {
+    guard permission.caches else { return }
+    lock.lock()
+    defer { lock.unlock() }
+    if start != given || !placed.isEmpty || !(plus || isEmpty) { reading.isWhole = false }
+    given = next
+    if isEmpty {
+      overlay.listings.didRead(node.inode.directoryKey, reading, changes: node.inode.nameChanges)
+    } else if reading.began == nil {
+      reading.began = Clock.monotonic()
     }
   }
 

@@ -129,6 +129,7 @@ extension Overlay {
 
   /// A name of the directory has changed through `view`.
   func didChange(_ name: Request.CName, in directory: Inode, through view: View) {
+    directory.didChangeNames()
     let others = table.nodes(of: directory, except: view)
     if others.isEmpty { return }
     let name = FilePath(cString: name)

@@ -37,7 +37,7 @@ final class PlacedMount {
   static let run = Digest(words: (1, 2, 3, 4))
 
   /// With `base`, goes on with the directory and journal of an earlier one.
-  init(passthrough: Bool = true, base given: String? = nil, mounts: Bool = true) throws {
+  init(passthrough: Bool = true, base given: String? = nil, mounts: Bool = true, timeout: Double = 1) throws {
     base = given ?? "/tmp/casher-placed-tests.\(getpid()).\(UInt64.random(in: 0 ..< .max))"
     directory = base + "/work"
     twin = base + "/twin"
@@ -48,6 +48,7 @@ final class PlacedMount {
     blobs = DirectoryBlobs(base + "/blobs")
     var configuration = Overlay.Configuration(directory: FilePath(directory))
     configuration.wantsPassthrough = passthrough
+    configuration.timeout = timeout
     configuration.blobs = blobs
     configuration.journal = FilePath(base + "/journal")
     configuration.trace = ProcessInfo.processInfo.environment["CASHER_TEST_TRACE"] != nil
