@@ -42,7 +42,7 @@ struct RunFinish {
 
     private static let shortBytes: Int64 = 2 << 20
     private static let shortFiles = 64
-    private static let shortInputs = 1000
+    private static let shortInputs = 250
   }
 
   /// Ends the recording; content is read by `complete`.

@@ -87,7 +87,11 @@ struct InheritedDescriptorTests {
     try withMount { place throws in
       try place.write("read x <&3; echo $x\n", to: "reader")
       for word in ["one", "two", "two"] {
-        let script = "mkfifo p; (echo \(word); echo rest) > p & exec 3< p; sleep 0.2; acache -- sh ./reader; rm p"
+        let script = """
+          mkfifo p; (echo \(word); echo rest) > p & exec 3< p
+          until read -t 0 -u 3; do :; done
+          acache -- sh ./reader; rm p
+          """
         #expect(try bash(script, place).output == "\(word)\n")
       }
       #expect(try place.counts().hits == 0)
