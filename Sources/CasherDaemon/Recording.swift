@@ -306,8 +306,11 @@ private struct RecordingBuilder {
     let all =
       recorder.pastListings.map { ($0, nil as FilePath?) }
       + recorder.listings.map { ($0.value, recorder.presentPath(of: $0.key)) }
+    let former = Set(all.compactMap(\.0.path))
     for (listing, present) in all {
       guard let path = listing.path ?? present else { continue }
+      // The names in a directory that the run made where it had listed another one, which is no more.
+      if listing.path == nil, former.contains(path) { continue }
       let isOwn = listing.path == nil || (paths[path]?.isProduced ?? false)
       if isOwn {
         let before: Value =

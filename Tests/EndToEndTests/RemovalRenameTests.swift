@@ -150,6 +150,22 @@ struct RemovalRenameTests {
     }
   }
 
+  @Test("A directory that is removed, made again and listed is a hit in each state", arguments: [[], ["--strict"]])
+  func removedMadeAndListed(options: [String]) throws {
+    try withTwins(prepare: "mkdir s s/sub; echo one > s/f; ln -s f s/l") { twins throws in
+      twins.options = options
+      let script = "rm -rf c; cp -r s c; ls c c/sub; for f in c/*; do echo $f; done"
+      try twins.miss(script)
+      if options.isEmpty { try twins.hit(script) } else { try twins.missThenHit(script) }
+      for number in 1...2 {
+        for content in ["x", "y"] {
+          try twins.edit("rm -rf c; mkdir -p c/sub; echo \(content) > c/\(content)")
+          if number == 1 { try twins.miss(script) } else { try twins.hit(script) }
+        }
+      }
+    }
+  }
+
   @Test("A file that is removed and made again")
   func removedAndMade() throws {
     try withTwins(prepare: "echo one > in; echo old > out; chmod 600 out") { twins throws in
