@@ -452,7 +452,8 @@ private struct RecordingBuilder {
       defer { file.close() }
       let now = try recorder.tree.status(of: file)
       guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
-      if !state.isRewritten, !isOutputOnly(path), let before = state.before.status, let digest = state.digest,
+      if !state.isRewritten, !state.changesAttributes, !isOutputOnly(path), let before = state.before.status,
+        let digest = state.digest,
         Protection(before) == Protection(now), before.key == now.key
       {
         let (present, _) = try recorder.digester.digest(now, open: { () throws(Errno) in try file.duplicateAtStart() })
@@ -484,7 +485,7 @@ private struct RecordingBuilder {
     let now = file.status
     guard now.isSameGeneration(as: status) else { throw Uncacheable.stillWriting(path) }
     captured[path] = (file.blob, now)
-    if !state.isRewritten, let before = state.before.status, state.digest == file.blob,
+    if !state.isRewritten, !state.changesAttributes, let before = state.before.status, state.digest == file.blob,
       Protection(before) == Protection(now), before.key == now.key
     {
       return nil

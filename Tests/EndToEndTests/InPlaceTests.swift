@@ -134,6 +134,25 @@ struct InPlaceTests {
     }
   }
 
+  @Test("An extended attribute that is all that a command changes of a file comes back, or is taken away again")
+  func fileAttributes() throws {
+    try withTwins(prepare: "echo one > f") { twins throws in
+      for (before, script, after) in [
+        ("setfattr -x user.a f; true", "setfattr -n user.a -v 1 f", "1"),
+        ("setfattr -n user.a -v 0 f", "setfattr -n user.a -v 1 f", "1"),
+        ("setfattr -n user.a -v 0 f", "cat f; setfattr -x user.a f", ""),
+      ] {
+        try twins.edit(before + " 2>/dev/null")
+        try twins.miss(script)
+        for _ in 1...2 {
+          try twins.edit(before)
+          try twins.hit(script)
+          #expect(try twins.place.shell("getfattr --only-values -n user.a f 2>/dev/null").output == after)
+        }
+      }
+    }
+  }
+
   @Test("An explicit modification time comes back")
   func explicitTime() throws {
     try withTwins(prepare: "echo one > f") { twins throws in
