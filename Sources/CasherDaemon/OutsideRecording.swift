@@ -46,6 +46,7 @@ struct OutsideRecording {
   mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
     defer { reader.close() }
     var ownNames: [FilePath: [FilePath]] = [:]
+    let accesses = accesses.map(withoutUnusedWriting)
     for access in accesses where !access.produced.isEmpty {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
     }
@@ -58,6 +59,18 @@ struct OutsideRecording {
         try produce(access)
       }
     }
+  }
+
+  /// A file that was opened for writing, as a database is by who only asks it, and not written to was read.
+  private func withoutUnusedWriting(_ access: OutsideAccess) -> OutsideAccess {
+    guard access.produced.contains(.updated), access.produced.isSubset(of: [.updated, .created]),
+      let now = (try? tree.targetStatus(of: access.path)) ?? nil, now.type == .regular
+    else { return access }
+    // Some filesystems keep whole seconds only, and even ones among them.
+    let second: Int64 = 1_000_000_000
+    let granularity = now.changed % second == 0 ? 2 * second : FileDigester.granularity
+    guard max(now.modified, now.changed) < started - granularity else { return access }
+    return OutsideAccess(path: access.path, observed: access.observed.union(.read))
   }
 
   // MARK: inputs
@@ -80,10 +93,12 @@ struct OutsideRecording {
         note(Observation(path: path, facet: .entry))
       }
     }
-    try checkUnchanged(path, target, ownNames: ownNames)
+    // Of a symlink that was only looked at, what it leads to is no input, and may be what the run has made there.
+    let isFollowed = !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing])
+    if isFollowed { try checkUnchanged(path, target) }
     if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing)
     {
-      if !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing]) {
+      if isFollowed {
         let isLarge = target.map { $0.type == .regular && $0.size > RunRecorder.stampThreshold } ?? false
         let onlyLooked = kinds.isDisjoint(with: [.read, .executed])
         if isLarge && onlyLooked {
@@ -140,7 +155,7 @@ struct OutsideRecording {
   }
 
   /// What was read before it changed has another value now than the run saw.
-  private func checkUnchanged(_ path: FilePath, _ status: FileStatus?, ownNames: [FilePath]) throws(Uncacheable) {
+  private func checkUnchanged(_ path: FilePath, _ status: FileStatus?) throws(Uncacheable) {
     guard let status else { return }
     switch status.type {
     case .regular: if max(status.modified, status.changed) >= started { throw .inputChanged(path) }

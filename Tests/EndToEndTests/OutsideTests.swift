@@ -240,6 +240,36 @@ struct OutsideTests {
     }
   }
 
+  @Test(
+    "A database outside that is asked and not changed is an input, though it is opened for writing",
+    arguments: [[], ["--outside=strace"]])
+  func openedForWriting(options: [String]) throws {
+    try withTwins(prepare: "sqlite3 ../out/db 'create table t(n); insert into t values (1)'") { twins throws in
+      twins.options = options
+      // What was changed just before may have been changed in the same tick of the clock.
+      let settle = "touch -d '1 hour ago' ../out/db; sleep 0.1"
+      for (edit, isNew) in [("true", true), ("sqlite3 ../out/db 'insert into t values (2)'", true), ("true", false)] {
+        try twins.edit(edit + "; " + settle)
+        let asking = "sqlite3 ../out/db 'select * from t'"
+        if isNew { try twins.miss(asking) }
+        try twins.hit(asking)
+      }
+      try twins.notStored("sqlite3 ../out/db 'insert into t values (3)'", "outside-update")
+    }
+  }
+
+  @Test("A symlink outside that leads to what the command itself writes keeps nothing from being stored")
+  func symlinkToOutput() throws {
+    try withTwins(prepare: "echo one > in; mkdir ../out/d; ln -s x ../out/d/l; echo old > ../out/d/x") { twins throws in
+      for script in [
+        "cp in ../out/d/x; ln -s x ../out/d/l 2>/dev/null; true", "cat in > ../out/d/x; ls -l ../out/d | wc -l",
+      ] {
+        for _ in 1...2 { try twins.call(either: script) }
+        try twins.hit(script)
+      }
+    }
+  }
+
   @Test("What is removed, renamed or linked outside ends as without acache")
   func removals() throws {
     try withTwins(prepare: "cd ../out; echo 1 > a; echo 2 > b; mkdir d; echo 3 > d/f") { twins throws in
