@@ -167,7 +167,8 @@ struct CallHandler {
 
   private func find() throws(LookupFailure) -> KnownRun? {
     let lookup = Lookup(
-      tree: services.tree, digester: services.digester, store: services.store, pathSets: services.pathSets,
+      mount: request.mount, tree: services.tree, digester: services.digester, store: services.store,
+      pathSets: services.pathSets,
       known: services.known, trace: trace)
     let since = request.options.timeToLive.map { Clock.now().subtractingReportingOverflow($0).partialValue }
     for key in weakKeys {

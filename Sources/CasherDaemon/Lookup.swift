@@ -5,6 +5,8 @@ import Synchronization
 
 /// Finds the recorded run that a call is answered with.
 struct Lookup {
+  /// The mount's path as the caller has it.
+  let mount: FilePath
   let tree: Tree
   let digester: FileDigester
   let store: Store
@@ -168,6 +170,10 @@ struct Lookup {
     if let expires = run.record.expires, expires <= Clock.now() { return .expired }
     let holds = Condition.hold(run.record.conditions, strictly: demands.strictly) { evaluator.value(of: $0) }
     if !holds { return .ownOutputs }
+    if run.record.mount != mount {
+      let elsewhere = Elsewhere(recorded: run.record.mount, here: mount, cache: store.directory)
+      if !elsewhere.isAnswered(by: run.record, value: { evaluator.value(of: $0) }) { return .inputs }
+    }
     return try input(run.record.input) ? nil : .standardInput
   }
 }

@@ -9,16 +9,24 @@ struct Relocation {
   /// The paths that the mount is known by.
   let mounts: [FilePath]
 
-  /// Looks for the mount's path in the bytes of outputs and streams. Throws when one of them cannot be read.
-  func isBound(_ outputs: [Output], transcript: FileDescriptor) throws(Errno) -> Bool {
-    for output in outputs {
+  /// Looks for the mount's path in the bytes of outputs and streams, and in the names of what was used outside. Throws
+  /// when one of them cannot be read.
+  func isBound(_ recording: Recording, transcript: FileDescriptor) throws(Errno) -> Bool {
+    let inputs = recording.observations.lazy.map(\.key) + recording.conditions.lazy.map(\.observation)
+    for input in inputs where !input.isInside && !mounts.contains(input.path) && mentions(input.path.bytes) {
+      return true
+    }
+    for output in recording.outputs {
+      if mentions(output.path.bytes) { return true }
+      for attribute in output.attributes where mentions(attribute.name.bytes) || mentions(attribute.value) {
+        return true
+      }
       switch output.content {
       case .symlink(let target): if mentions(target.bytes) { return true }
       case .file:
         let file = try tree.open(output.path)
         defer { file.close() }
         if try mentions(file) { return true }
-        for attribute in output.attributes where mentions(attribute.value) { return true }
       case .directory, .hardLink, .fifo, .removed: break
       }
     }

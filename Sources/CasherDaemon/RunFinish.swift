@@ -134,7 +134,7 @@ struct RunFinish {
     if first == last { return first }
     let relocation = Relocation(
       tree: services.tree, mounts: [request.mount, services.configuration.directory])
-    do throws(Errno) { return try relocation.isBound(recording.outputs, transcript: spool) ? last : first } catch {
+    do throws(Errno) { return try relocation.isBound(recording, transcript: spool) ? last : first } catch {
       throw .storeFailed("an output cannot be searched for the mount's path: \(error)")
     }
   }

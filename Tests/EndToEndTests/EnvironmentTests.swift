@@ -140,6 +140,68 @@ struct EnvironmentTests {
     #expect(try one.counts() == Counts(hits: 5, misses: 7))
   }
 
+  /// Two mounts with one cache, each in a directory of its own; their commands run with `--relocatable`.
+  private func withCheckouts(_ body: ([Place]) throws -> Void) throws {
+    let places = [try Place(), try Place()]
+    for place in places {
+      for name in ["CASHER_CACHE_DIR", "HOME"] { place.environment[name] = places[0].environment[name] }
+      #expect(try place.casherfs("mount", place.work).status == 0)
+    }
+    defer { for place in places { _ = try? place.casherfs("unmount", "--lazy", place.work) } }
+    try body(places)
+  }
+
+  @Test("With --relocatable what is named from the mount (../file) is another file in another mount")
+  func relocatableBeside() throws {
+    try withCheckouts { places throws in
+      let reading = "cat ../common; [ -e ../more ] && echo more; ls ..; true"
+      for (number, place) in places.enumerated() {
+        try place.shell("echo \(number) > ../common; mkdir -p ../cache")
+        for _ in 1...2 {
+          #expect(try place.acache(reading, options: ["--relocatable"]).output == place.shell(reading).output)
+        }
+      }
+      // Alike, they are the same.
+      for place in places { try place.shell("echo 2 > ../common") }
+      let before = try places[0].counts()
+      for place in places {
+        #expect(try place.acache("cat ../common", options: ["--relocatable"]).output == "2\n")
+      }
+      #expect(try places[0].counts() == Counts(hits: before.hits + 1, misses: before.misses + 1))
+      try places[1].shell("echo 3 > ../common")
+      #expect(try places[1].acache("cat ../common", options: ["--relocatable"]).output == "3\n")
+    }
+  }
+
+  @Test("With --relocatable what is written beside one mount is not written there for another")
+  func relocatableOutput() throws {
+    try withCheckouts { places throws in
+      for place in places {
+        try place.write("x\n", to: "in")
+        try place.acache("cp in ../copy", options: ["--relocatable"])
+        #expect(try place.shell("cat ../copy; rm ../copy").output == "x\n")
+      }
+      #expect(try places[0].counts() == Counts(hits: 0, misses: 2))
+    }
+  }
+
+  @Test("With --relocatable a result whose names or attributes hold the mount's path is not shared")
+  func relocatableNames() throws {
+    try withCheckouts { places throws in
+      for place in places {
+        try place.write("x\n", to: "in")
+        for _ in 1...2 {
+          try place.acache("mkdir -p tree$PWD", options: ["--relocatable"])
+          #expect(try place.shell("[ -d tree$PWD ] && rm -r tree").status == 0)
+          try place.acache("setfattr -n user.from -v $PWD in", options: ["--relocatable"])
+          let attribute = try place.shell("getfattr --only-values -n user.from in; setfattr -x user.from in")
+          #expect(attribute.output == place.work)
+        }
+      }
+      #expect(try places[0].counts() == Counts(hits: 4, misses: 4))
+    }
+  }
+
   @Test("casherfs config prints the variables that do not count")
   func noiseList() throws {
     let place = try Place()
