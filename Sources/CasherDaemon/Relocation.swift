@@ -13,9 +13,7 @@ struct Relocation {
   /// when one of them cannot be read.
   func isBound(_ recording: Recording, transcript: FileDescriptor) throws(Errno) -> Bool {
     let inputs = recording.observations.lazy.map(\.key) + recording.conditions.lazy.map(\.observation)
-    for input in inputs where !input.isInside && !mounts.contains(input.path) && mentions(input.path.bytes) {
-      return true
-    }
+    if inputs.contains(where: { !$0.isInside && isNamed(by: $0.path) }) { return true }
     for output in recording.outputs {
       if mentions(output.path.bytes) { return true }
       for attribute in output.attributes where mentions(attribute.name.bytes) || mentions(attribute.value) {
@@ -31,6 +29,18 @@ struct Relocation {
       }
     }
     return try mentions(transcript)
+  }
+
+  /// Whether a path outside goes through a mount (`MOUNT/../file`), or has its whole path in it, as programs name the files
+  /// of a cache. A path of one name stands in others by chance (`/src`, `/usr/src`).
+  private func isNamed(by path: FilePath) -> Bool {
+    mounts.contains { mount in
+      if path == mount { return false }
+      if path.isWithin(mount) { return true }
+      let (sought, names) = (mount.components, path.components)
+      guard sought.count > 1, names.count > sought.count else { return false }
+      return (1...(names.count - sought.count)).contains { names[$0...].starts(with: sought) }
+    }
   }
 
   private func mentions(_ bytes: [UInt8]) -> Bool {
