@@ -63,7 +63,7 @@ struct OutsideRecording {
 
   /// A file that was opened for writing, as a database is by who only asks it, and not written to was read.
   private func withoutUnusedWriting(_ access: OutsideAccess) -> OutsideAccess {
-    guard access.produced.contains(.updated), access.produced.isSubset(of: [.updated, .created]),
+    guard access.produced.contains(.updated), access.produced.isSubset(of: [.updated, .created, .notFollowed]),
       let now = (try? tree.targetStatus(of: access.path)) ?? nil, now.type == .regular
     else { return access }
     // Some filesystems keep whole seconds only, and even ones among them.

@@ -191,9 +191,9 @@ struct EnvironmentTests {
       for place in places {
         try place.write("x\n", to: "in")
         for _ in 1...2 {
-          try place.acache("mkdir -p tree$PWD", options: ["--relocatable"])
-          #expect(try place.shell("[ -d tree$PWD ] && rm -r tree").status == 0)
-          try place.acache("setfattr -n user.from -v $PWD in", options: ["--relocatable"])
+          try place.acache("mkdir -p \"tree$PWD\"", options: ["--relocatable"])
+          #expect(try place.shell("[ -d \"tree$PWD\" ] && rm -r tree").status == 0)
+          try place.acache("setfattr -n user.from -v \"$PWD\" in", options: ["--relocatable"])
           let attribute = try place.shell("getfattr --only-values -n user.from in; setfattr -x user.from in")
           #expect(attribute.output == place.work)
         }
