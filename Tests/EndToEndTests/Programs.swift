@@ -45,26 +45,15 @@ struct UnexpectedJSON: Error {
   let error: String
 }
 
-/// Makes a program of what the tests' own process is: with the usual umask, as the filesystems which other tests serve in
-/// it change that; and without the files that other tests have open at the moment, which Foundation's `Process` passes on
-/// when they are opened while it starts a program. To acache a descriptor that it was given is part of the call.
-private let start = """
-  umask 022
-  for link in /proc/self/fd/*; do
-    number=${link##*/}
-    if [ "$number" -gt 2 ] && [ -f "$link" ]; then exec {number}>&-; fi
-  done
-  exec env -u _ -u SHLVL -- "$0" "$@"
-  """
-
-/// Runs a program to its end. Its status is 128 and the signal's number when a signal ended it.
+/// Runs a program to its end, with the usual umask: that of the process that runs the tests is changed by the
+/// filesystems which other tests serve in it. Its status is 128 and the signal's number when a signal ended it.
 func run(
   _ program: String, _ arguments: [String], in directory: String = "/", input: String? = nil,
   environment: [String: String]
 ) throws -> Outcome {
   let process = Process()
-  process.executableURL = URL(fileURLWithPath: "/bin/bash")
-  process.arguments = ["-c", start, program] + arguments
+  process.executableURL = URL(fileURLWithPath: "/bin/sh")
+  process.arguments = ["-c", "umask 022; exec \"$0\" \"$@\"", program] + arguments
   process.currentDirectoryURL = URL(fileURLWithPath: directory)
   process.environment = environment
   let (output, error) = (Pipe(), Pipe())
