@@ -95,7 +95,7 @@ struct OutsideRecording {
     }
     // Of a symlink that was only looked at, what it leads to is no input, and may be what the run has made there.
     let isFollowed = !kinds.contains(.notFollowed) || !kinds.isDisjoint(with: [.read, .executed, .missing])
-    if isFollowed { try checkUnchanged(path, target) }
+    try checkUnchanged(path, isFollowed ? target : (try? reader.status(of: path)) ?? nil)
     if !kinds.isDisjoint(with: [.read, .executed]) || (wasUsed && !kinds.contains(.listed)) || kinds.contains(.missing)
     {
       if isFollowed {

@@ -258,6 +258,17 @@ struct OutsideTests {
     }
   }
 
+  @Test("A hard link that a command makes outside is one each time", arguments: [[], ["--outside=strace"]])
+  func hardLinkMade(options: [String]) throws {
+    try withTwins(prepare: "echo one > ../out/a") { twins throws in
+      twins.options = options
+      for _ in 1...3 {
+        try twins.call(either: "ln ../out/a ../out/b 2>/dev/null; stat -c %h ../out/a")
+        try twins.edit("rm ../out/b")
+      }
+    }
+  }
+
   @Test("A symlink outside that leads to what the command itself writes keeps nothing from being stored")
   func symlinkToOutput() throws {
     try withTwins(prepare: "echo one > in; mkdir ../out/d; ln -s x ../out/d/l; echo old > ../out/d/x") { twins throws in
