@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 
-from base import EXCHANGE, NOREPLACE, Log, rename2, run_as, snapshot
+from base import EXCHANGE, NOREPLACE, Log, case, rename2, run_as, snapshot
 
 #: Name: user, group, supplementary groups.
 USERS = {
@@ -13,38 +13,56 @@ USERS = {
 KINDS = ["absent", "file", "program", "empty", "full", "link", "dirlink", "dangling", "loop", "fifo", "sock", "twin"]
 
 
-def make_kinds(root, owner=1001, group=1001):
-    """One of each kind, of this owner."""
+#: What else is there when there is one of a kind: what links lead to, and other names.
+NEEDED = {"link": {"target"}, "dirlink": {"targetdir"}, "twin": {"twin2"}}
+
+
+def make_kinds(root, wanted=None, owner=1001, group=1001):
+    """One of each kind, of this owner; or only those that are wanted, with what they need."""
     def path(name):
         return os.path.join(root, name)
 
-    for name, mode in ("file", 0o664), ("program", 0o6775), ("twin", 0o640), ("target", 0o644):
-        with open(path(name), "wb") as file:
-            file.write(name.encode() * 3)
-        os.chown(path(name), owner, group)
-        os.chmod(path(name), mode)
-    os.link(path("twin"), path("twin2"))
-    for name in "empty", "full", "targetdir":
-        os.mkdir(path(name))
-    with open(path("full/inner"), "wb") as file:
-        file.write(b"inner")
-    os.mkdir(path("full/deep"))
-    os.symlink("target", path("link"))
-    os.symlink("targetdir", path("dirlink"))
-    os.symlink("nowhere", path("dangling"))
-    os.symlink("loop", path("loop"))
-    os.mkfifo(path("fifo"))
-    # A socket's path is short.
-    here = os.open(".", os.O_RDONLY)
-    os.chdir(root)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("sock")
-    os.chdir(here)
-    os.close(here)
-    for name in ["empty", "full", "full/inner", "full/deep", "targetdir", "link", "dirlink", "dangling", "loop", "fifo",
-                 "sock"]:
+    def is_wanted(name):
+        return wanted is None or name in wanted or any(name in NEEDED.get(other, ()) for other in wanted)
+
+    def own(name):
         os.lchown(path(name), owner, group)
-    os.chmod(path("full"), 0o775)
+
+    for name, mode in ("file", 0o664), ("program", 0o6775), ("twin", 0o640), ("target", 0o644):
+        if is_wanted(name):
+            with open(path(name), "wb") as file:
+                file.write(name.encode() * 3)
+            own(name)
+            os.chmod(path(name), mode)
+    if is_wanted("twin2"):
+        os.link(path("twin"), path("twin2"))
+    for name in "empty", "full", "targetdir":
+        if is_wanted(name):
+            os.mkdir(path(name))
+            own(name)
+    if is_wanted("full"):
+        with open(path("full/inner"), "wb") as file:
+            file.write(b"inner")
+        os.mkdir(path("full/deep"))
+        own("full/inner")
+        own("full/deep")
+        os.chmod(path("full"), 0o775)
+    for name, target in ("link", "target"), ("dirlink", "targetdir"), ("dangling", "nowhere"), ("loop", "loop"):
+        if is_wanted(name):
+            os.symlink(target, path(name))
+            own(name)
+    if is_wanted("fifo"):
+        os.mkfifo(path("fifo"))
+        own("fifo")
+    if is_wanted("sock"):
+        # A socket's path is short.
+        here = os.open(".", os.O_RDONLY)
+        os.chdir(root)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("sock")
+        os.chdir(here)
+        os.close(here)
+        own("sock")
 
 
 def clear(root):
@@ -186,10 +204,11 @@ def unary(root, full):
         os.mkdir(place)
         for label, body in operations(full):
             for kind in KINDS:
-                make_kinds(place)
+                # "link from" is from the target.
+                make_kinds(place, {kind, "target"})
                 os.chown(place, 1001, 1001)
                 os.chmod(place, mode)
-                lines.append(f"[{user} {mode:o} {label} {kind}]")
+                lines.append(case(f"{user} {mode:o} {label} {kind}"))
 
                 def act():
                     log = Log(place)
@@ -213,10 +232,10 @@ def renames(root, full):
         for flags in 0, NOREPLACE, EXCHANGE, NOREPLACE | EXCHANGE, 64:
             for old in KINDS + ["full/deep"]:
                 for new in KINDS + ["full/inner", "full/deep", "full/deep/x", "full/absent", "empty/", "twin2", "file/x"]:
-                    make_kinds(place)
+                    make_kinds(place, {old.partition("/")[0], new.partition("/")[0], "twin"})
                     os.chown(place, 1001, 1001)
                     os.chmod(place, mode)
-                    lines.append(f"[{user} rename {old} {new} {flags}]")
+                    lines.append(case(f"{user} rename {old} {new} {flags}"))
 
                     def act():
                         log = Log(place)
