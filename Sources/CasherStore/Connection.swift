@@ -213,10 +213,12 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
     }
   }
 
-  /// Throws where a statement, told by its first letter, would be ended by a signal when it stores into the log's index. What
-  /// ends a transaction that has only read, or takes one back, stores nothing there, and has to work.
+  /// Throws where a statement, told by its first letter, would be ended by a signal when it stores into the log's index:
+  /// one that begins a transaction, or ends one that writes (COMMIT). All others store nothing there, and those that end
+  /// a transaction have to work.
   private func prepareIndex(for initial: UInt8?) throws(StoreError) {
-    if initial == UInt8(ascii: "R") || isInTransaction && sqlite3_txn_state(handle, nil) != SQLITE_TXN_WRITE { return }
+    let ends = initial == UInt8(ascii: "C") && sqlite3_txn_state(handle, nil) == SQLITE_TXN_WRITE
+    if isInTransaction && !ends { return }
     guard !IndexMemory.isWritable else { return }
     throw StoreError(
       .noSpace, directory, cause: .noSpace, detail: "no page of casher.sqlite-shm can be written, or it was cut off")

@@ -86,7 +86,11 @@ def snapshot(root):
         names.sort()
         for name in sorted(names + files) + ([b"."] if directory == root else []):
             path = os.path.join(directory, name)
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except PermissionError:
+                lines.append(f"{os.path.relpath(path, root)!r} closed to us")
+                continue
             text = f"{os.path.relpath(path, root)!r} {describe(status)}"
             if stat.S_ISREG(status.st_mode) and status.st_size < 1 << 20:
                 try:

@@ -71,6 +71,8 @@ def clear(root):
     for name in os.listdir(root):
         path = os.path.join(root, name)
         if os.path.isdir(path) and not os.path.islink(path):
+            if not IS_ROOT:
+                os.chmod(path, 0o700)
             clear(path)
             os.rmdir(path)
         else:
