@@ -120,7 +120,7 @@ struct CallHandler {
       }
       if try answerFromStore() { return }
       while true {
-        switch services.flights.enter(weakKey, within: parent) {
+        switch services.flights.enter(weakKey, within: parent, mayLead: !request.options.noStore) {
         case .alone:
           execute(messages: explain(), leads: false)
           return

@@ -120,6 +120,7 @@ extension Daemon {
     let freezing = state.freezing(overlay, state.makeDigester(overlay))
     var report = following({ (placements.count, placements.bytes) }) { freezing.run(.recovery) }
     if recovery.wasTorn { report.failures.append((configuration.directory, Recovery.tornReason)) }
+    report.failures += recovery.suspected.map { ($0.path, "may be missing: \($0.reason)") }
     state.settle(overlay)
     return report
   }

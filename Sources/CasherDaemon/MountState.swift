@@ -92,11 +92,14 @@ struct MountState {
   /// Places again what was placed when the last daemon was killed.
   @discardableResult
   func recover(_ overlay: Overlay) -> Recovery {
-    let recovery = overlay.recover()
+    var recovery = overlay.recover()
+    if recovery.wasTorn {
+      recovery.suspected = blobs.suspected(in: Tree(root: overlay.rootDescriptor, placements: overlay.placements))
+    }
     blobs.adopt(overlay.placements.all)
     if recovery.wasTorn { log.write("recovery", [("what", "the journal's end was torn")]) }
     if recovery.files > 0 { log.write("recovery", [("files", "\(recovery.files)"), ("bytes", "\(recovery.bytes)")]) }
-    for lost in recovery.lost {
+    for lost in recovery.lost + recovery.suspected {
       log.write("lost", [("path", "\(lost.path)"), ("reason", lost.reason)])
     }
     return recovery

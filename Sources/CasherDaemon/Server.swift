@@ -125,6 +125,8 @@ struct ControlHandler {
       return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
+      // A run whose result is still being stored has its view of the root until then, and no program that could be ended.
+      waitForCaptures()
       // A process in a view would keep the filesystem, and this daemon, after the mount is gone from sight.
       if !services.hasUsedViews(timeoutNanoseconds: 1_000_000_000) {
         // While it is mounted nothing is missing at any moment.

@@ -27,16 +27,18 @@ final class SingleFlight: Sendable {
     case lead
     /// Another's turn ended so; look again.
     case ended(Ending)
-    /// Waiting would never end: run without leading.
+    /// Run without leading: waiting would never end, or there is nobody to wait for and nothing that others could wait for.
     case alone
   }
 
-  /// Takes the lead for a key, or waits for the present leader's turn to end.
-  func enter(_ key: Digest, within parent: Run?) -> Outcome {
+  /// Takes the lead for a key, or waits for the present leader's turn to end. Who will leave no result (`mayLead` is false)
+  /// never leads: others would wait for nothing, and for ever where the calls wait for each other.
+  func enter(_ key: Digest, within parent: Run?, mayLead: Bool) -> Outcome {
     var joined: Int?
     let token = Token()
     return flights.wait { flights -> Outcome? in
       guard var flight = flights[key] else {
+        guard mayLead else { return .alone }
         flights[key] = Flight()
         return .lead
       }
@@ -44,7 +46,7 @@ final class SingleFlight: Sendable {
         if flight.turns == turn && flight.isBusy { return nil }
         flight.waiters -= 1
         flight.waiting[ObjectIdentifier(token)] = nil
-        if flight.ending == .died && !flight.isBusy {
+        if flight.ending == .died && !flight.isBusy && mayLead {
           // The first to wake takes over.
           flight.isBusy = true
           flight.leader = nil
@@ -56,6 +58,7 @@ final class SingleFlight: Sendable {
         return flight.ending == .died ? .ended(.died) : .ended(ending)
       }
       if !flight.isBusy {
+        guard mayLead else { return .alone }
         flight.isBusy = true
         flight.leader = nil
         flights[key] = flight

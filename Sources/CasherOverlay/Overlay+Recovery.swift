@@ -20,6 +20,8 @@ public struct Recovery: Sendable {
   public var files = 0
   public var bytes: Int64 = 0
   public var lost: [Lost] = []
+  /// Files that may have been shown, when nothing tells any more.
+  public var suspected: [Lost] = []
   /// The journal ended in something that cannot be read: a step that was not completed, or damage.
   public var wasTorn = false
   public static let tornReason =

@@ -1,5 +1,6 @@
 import CSQLite
 import CasherSystem
+import Glibc
 import Synchronization
 
 /// A value bound to a statement.
@@ -61,6 +62,7 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
   /// Opens `file`; `flags` are sqlite3_open_v2's.
   init(file: FilePath, flags: Int32, directory: FilePath, busyTimeout: Int32) throws(StoreError) {
     DatabaseFaults.installOnce()
+    IndexMemory.watchOnce()
     var opened: OpaquePointer?
     let code = file.withCString { sqlite3_open_v2($0, &opened, flags | SQLITE_OPEN_NOMUTEX, nil) }
     guard let opened else { throw StoreError(.inputOutput, directory, detail: "out of memory") }
@@ -85,6 +87,8 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
 
   deinit {
     for statement in statements.values { sqlite3_finalize(statement) }
+    // The last connection would copy the log into the database, and note that in the index.
+    if !IndexMemory.isWritable { casher_sqlite_keep_log(handle) }
     sqlite3_close_v2(handle)
     logPages.deallocate()
   }
@@ -98,6 +102,7 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
 
   /// Runs statements that give no rows and need no values.
   func run(script: String) throws(StoreError) {
+    try prepareIndex(for: script.utf8.first)
     guard sqlite3_exec(handle, script, nil, nil, nil) == SQLITE_OK else { throw Connection.error(handle, directory) }
   }
 
@@ -198,6 +203,7 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
 
   private func step(_ statement: OpaquePointer, _ each: (Row) throws(StoreError) -> Bool) throws(StoreError) {
     StatementCount.add()
+    try prepareIndex(for: sqlite3_sql(statement).map { UInt8(bitPattern: $0.pointee) })
     while true {
       switch sqlite3_step(statement) {
       case SQLITE_ROW: if !(try each(Row(statement: statement))) { return }
@@ -207,12 +213,25 @@ final class Connection: @unchecked Sendable {  // `Database` hands each connecti
     }
   }
 
+  /// Throws where a statement, told by its first letter, would be ended by a signal when it stores into the log's index:
+  /// one that begins a transaction, or ends one that writes (COMMIT). All others store nothing there, and those that end
+  /// a transaction have to work.
+  private func prepareIndex(for initial: UInt8?) throws(StoreError) {
+    let ends = initial == UInt8(ascii: "C") && sqlite3_txn_state(handle, nil) == SQLITE_TXN_WRITE
+    if isInTransaction && !ends { return }
+    guard !IndexMemory.isWritable else { return }
+    throw StoreError(
+      .noSpace, directory, cause: .noSpace, detail: "no page of casher.sqlite-shm can be written, or it was cut off")
+  }
+
   /// Tells SQLite to copy what is bound; its header's macro is a cast that the importer leaves out.
   private static var transient: sqlite3_destructor_type { unsafeBitCast(-1, to: sqlite3_destructor_type.self) }
 
   private static func error(_ handle: OpaquePointer, _ directory: FilePath) -> StoreError {
-    StoreError(
-      sqlite: sqlite3_extended_errcode(handle), systemError: sqlite3_system_errno(handle),
+    let code = sqlite3_extended_errcode(handle)
+    let isRefused = code == 5386 && IndexMemory.refusedMapping()  // SQLITE_IOERR_SHMMAP
+    return StoreError(
+      sqlite: code, systemError: isRefused ? ENOSPC : sqlite3_system_errno(handle),
       message: String(cString: sqlite3_errmsg(handle)), directory: directory)
   }
 }

@@ -59,10 +59,12 @@ enum DatabaseFaults {
     replace("unlink", unsafeBitCast(unlink, to: sqlite3_syscall_ptr.self))
   }
 
-  private static func replace(_ name: String, _ call: sqlite3_syscall_ptr) {
-    guard let system = sqlite3_vfs_find(nil), let current = system.pointee.xGetSystemCall,
-      let set = system.pointee.xSetSystemCall, current(system, name) != nil
-    else { return }
-    _ = set(system, name, call)
+  /// Has all of SQLite's calls of that name made by `call`. Gives what made them until now.
+  @discardableResult
+  static func replace(_ name: String, _ call: sqlite3_syscall_ptr) -> sqlite3_syscall_ptr? {
+    guard let system = sqlite3_vfs_find(nil), let set = system.pointee.xSetSystemCall,
+      let present = system.pointee.xGetSystemCall?(system, name), set(system, name, call) == SQLITE_OK
+    else { return nil }
+    return present
   }
 }

@@ -16,6 +16,13 @@ extension Store {
     if !isStored { throw StoreError(.missingBlob, directory, detail: "run \(run.hexadecimal) is no longer stored") }
   }
 
+  /// The runs that the owner keeps.
+  public func pinnedRuns(of owner: String) throws(StoreError) -> [Digest] {
+    try database.read { connection throws(StoreError) in
+      try connection.all("SELECT run FROM run_pins WHERE owner = ?", .text(owner)) { $0.digest(0) }
+    }
+  }
+
   public func unpin(run: Digest, for owner: String) throws(StoreError) {
     try database.write { connection throws(StoreError) in
       try connection.run("DELETE FROM run_pins WHERE owner = ? AND run = ?", .text(owner), .digest(run))

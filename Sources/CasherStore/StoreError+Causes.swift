@@ -32,6 +32,7 @@ extension StoreError {
     let kind: Code =
       switch code & 0xff {
       case SQLITE_FULL: .noSpace
+      case SQLITE_IOERR where code == 4874 && cause == nil: .noSpace  // SQLITE_IOERR_SHMSIZE comes without a cause
       case SQLITE_READONLY: code == 1032 ? .vanished : .readOnly  // SQLITE_READONLY_DBMOVED
       case SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL: .busy
       case SQLITE_CORRUPT, SQLITE_NOTADB: .corruptDatabase

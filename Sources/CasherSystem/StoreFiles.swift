@@ -22,6 +22,10 @@ extension FileDescriptor {
   /// Writes everything of this descriptor's filesystem to the disk. The corresponding C function is `syncfs`.
   public func synchronizeFilesystem() throws(Errno) { try check("syncfs") { casher_syncfs(rawValue) } }
 
+  /// Has the file, which must be empty, written in place by a filesystem that would write to a new place each time; throws
+  /// on most others. The corresponding C function is `ioctl` (FS_IOC_SETFLAGS, FS_NOCOW_FL).
+  public func writeInPlace() throws(Errno) { try check("ioctl-flags") { casher_write_in_place(rawValue) } }
+
   /// The magic number of the filesystem (statfs(2), f_type). The corresponding C function is `fstatfs`.
   public func filesystemType() throws(Errno) -> Int { try check("fstatfs") { casher_filesystem_type(rawValue) } }
 }

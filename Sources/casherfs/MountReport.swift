@@ -35,6 +35,7 @@ enum MountReport {
       lines.append("recovered \(files), \(Quantity.size(recovery.bytes)), that the last daemon had not written yet")
     }
     if recovery.wasTorn { lines.append(Recovery.tornReason) }
+    for file in recovery.suspected { lines.append("\(file.path) may be missing: \(file.reason)") }
     for lost in recovery.lost { lines.append("\(lost.path) cannot be had: \(lost.reason)") }
     return lines
   }

@@ -17,6 +17,28 @@ struct ConcurrencyTests {
     }
   }
 
+  @Test("Identical calls that store nothing do not wait for each other")
+  func nothingToWaitFor() throws {
+    try withMount { place throws in
+      // Neither goes on before both have started.
+      let script = """
+        mkfifo ../started ../go
+        for i in 1 2; do
+          acache --no-store -- sh -c 'echo $$ > ../started; read x < ../go; echo done' > ../o$i 2>&1 &
+        done
+        exec 3<> ../started 4<> ../go
+        read first <&3; read second <&3
+        echo >&4; echo >&4
+        wait
+        cat ../o1 ../o2
+        """
+      let outcome = try run(
+        "/usr/bin/timeout", ["60", "/bin/bash", "-c", script], in: place.work, environment: place.environment)
+      #expect(outcome.output == "done\ndone\n")
+      #expect(try place.counts().hits == 0)
+    }
+  }
+
   @Test("When the one that runs is killed, another takes over at once")
   func takeOver() throws {
     try withMount { place throws in

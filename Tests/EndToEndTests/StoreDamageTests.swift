@@ -53,7 +53,7 @@ import Testing
   }
 
   @Test(
-    "Where there is no copy, whatever comes next says that the list of what is placed is damaged, once",
+    "Where there is no copy, whatever comes next says that the list of what is placed is damaged, and what may be missing, once",
     arguments: ["mount", "freeze"])
   func listWithoutCopy(command: String) throws {
     try withPlaced { place throws in
@@ -62,9 +62,33 @@ import Testing
       try place.shell("rm -r '\(place.base)/.local/state'", in: "/")
       let outcome = try place.casherfs(command, place.work)
       #expect(outcome.error.contains("the list of files that were only in the cache is damaged"), "\(outcome)")
+      for name in ["big", "d/other", "soft", "small"] {
+        #expect(outcome.error.contains("casherfs: \(name)") && outcome.error.contains("may be missing"), "\(outcome)")
+      }
       #expect(outcome.status == (command == "mount" ? 0 : 1))
       if command == "mount" { #expect(try place.casherfs("unmount", place.work).status == 0) }
       #expect(try place.casherfs("mount", place.work).error == "")
+    }
+  }
+
+  @Test("A page of the database's shared memory that cannot be had ends neither the daemon nor a command")
+  func cutOffIndex() throws {
+    try withPlaced { place throws in
+      let daemon = try #require(try place.daemon())
+      // What is touched beyond the end of a mapped file, or on a full disk that writes elsewhere each time, ends a process.
+      try place.shell("truncate -s 0 '\(place.base)'/cache/casher.sqlite-shm", in: "/")
+      let outcome = try place.acache("echo hello; echo made > made")
+      #expect(outcome.status == 0 && outcome.output == "hello\n", "\(outcome)")
+      #expect(outcome.error.contains("casher.sqlite-shm") && outcome.error.split(separator: "\n").count == 1)
+      #expect(place.read("made") == "made\n")
+      #expect(try place.daemon() == daemon)
+      // Nothing is lost: the next daemon has the index made anew.
+      kill(daemon, SIGKILL)
+      try place.waitForEnd(of: daemon)
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(try areWhole(place))
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try areWhole(place))
     }
   }
 

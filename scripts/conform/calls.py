@@ -606,7 +606,7 @@ def privileges(log, root):
                     inner.do(label, lambda: way() and 0)
                     return inner.lines
 
-                log.note(user, oct(mode))
+                log.case(f"{user} {mode:o} {label}")
                 log.lines += run_as(*USERS[user], act)
                 log.do("stat", os.stat, path)
                 log.do("capability", lambda: len(os.getxattr(path, "security.capability")))
@@ -640,7 +640,7 @@ def inheritance(log, root):
                         inner.do("chgrp", os.chown, at("d"), -1, 1001)
                         return inner.lines
 
-                    log.note(user, oct(mode), oct(mask), group)
+                    log.case(f"{user} {mode:o} {mask:o} {group}")
                     log.lines += run_as(*USERS[user], act)
                     log.lines += snapshot(place)
                     clear(place)
@@ -682,7 +682,7 @@ def everything(root, full):
         place = os.path.join(root, body.__name__)
         os.mkdir(place)
         log = Log(place)
-        log.note(f"== {body.__name__}")
+        log.case(f"{body.__name__}")
         try:
             body(log, place)
         except Exception as error:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -31,6 +32,8 @@ class Other:
         self.process.stdin.flush()
 
     def answer(self):
+        if not select.select([self.process.stdout], [], [], 60)[0]:
+            raise AssertionError("no answer within a minute")
         return self.process.stdout.readline().strip()
 
     def ask(self, *words):
@@ -101,13 +104,28 @@ SH, EX, UN, NB = fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN, fcntl.LOCK_NB
 
 def waits(log, other, *words):
     """Whether the command has not come back after a while; then its answer is to be fetched."""
-    import select
     other.tell(*words)
     if select.select([other.process.stdout], [], [], 0.15)[0]:
         log.note(*words, "->", other.answer())
         return False
     log.note(*words, "-> waits")
     return True
+
+
+def both_exclusive(log, one, other):
+    """Each gives up its shared lock to ask for an exclusive one; which of them gets in first is the kernel's choice."""
+    one.tell("flock", "a", EX)
+    log.note("waits for the other's", not select.select([one.process.stdout], [], [], 0.15)[0])
+    other.tell("flock", "a", EX)
+    waiting = {each.process.stdout: each for each in (one, other)}
+    while waiting:
+        ready = select.select(list(waiting), [], [], 60)[0]
+        if not ready:
+            raise AssertionError("nobody gets the lock")
+        log.note("gets in", len(ready) == 1)
+        for stream in ready:
+            who = waiting.pop(stream)
+            log.note(who.answer(), "then", who.ask("flock", "a", UN))
 
 
 def conversation(log, place, own_view):
@@ -145,15 +163,7 @@ def conversation(log, place, own_view):
         # Two shared locks that both become exclusive: one of them gets in, then the other.
         ask(one, "flock", "a", SH)
         ask(three, "flock", "a", SH)
-        first = waits(log, one, "flock", "a", EX)
-        second = waits(log, three, "flock", "a", EX)
-        log.note(first, second)
-        if first:
-            log.note(one.answer())
-        ask(one, "flock", "a", UN)
-        if second:
-            log.note(three.answer())
-        ask(three, "flock", "a", UN)
+        both_exclusive(log, one, three)
         # Interrupted.
         ask(one, "flock", "a", EX)
         ask(three, "alarm")
@@ -286,12 +296,12 @@ def after_close(log, place):
 
 def everything(place, full):
     log = Log(place.root)
-    log.note("== one view")
+    log.case("one view")
     conversation(log, place, False)
     os.unlink(os.path.join(place.root, "locked"))
-    log.note("== several views")
+    log.case("several views")
     conversation(log, place, True)
-    log.note("== after close")
+    log.case("after close")
     after_close(log, place)
     return log.lines
 

@@ -4,53 +4,75 @@ import os
 import socket
 import stat
 
-from base import EXCHANGE, NOREPLACE, Log, rename2, run_as, snapshot
+from base import EXCHANGE, IS_ROOT, NOREPLACE, Log, case, rename2, run_as, snapshot
 
 #: Name: user, group, supplementary groups.
 USERS = {
     "root": (0, 0, []), "owner": (1001, 1001, []), "grouped": (1002, 1002, [1001, 1500]), "other": (1003, 1003, []),
 }
+#: Who owns what is made: an ordinary user can only be itself, and that is what it is called "root" for.
+OWNER, GROUP = (1001, 1001) if IS_ROOT else (os.geteuid(), os.getegid())
 KINDS = ["absent", "file", "program", "empty", "full", "link", "dirlink", "dangling", "loop", "fifo", "sock", "twin"]
 
 
-def make_kinds(root, owner=1001, group=1001):
-    """One of each kind, of this owner."""
+#: What else is there when there is one of a kind: what links lead to, and other names.
+NEEDED = {"link": {"target"}, "dirlink": {"targetdir"}, "twin": {"twin2"}}
+
+
+def make_kinds(root, wanted=None, owner=OWNER, group=GROUP):
+    """One of each kind, of this owner; or only those that are wanted, with what they need."""
     def path(name):
         return os.path.join(root, name)
 
-    for name, mode in ("file", 0o664), ("program", 0o6775), ("twin", 0o640), ("target", 0o644):
-        with open(path(name), "wb") as file:
-            file.write(name.encode() * 3)
-        os.chown(path(name), owner, group)
-        os.chmod(path(name), mode)
-    os.link(path("twin"), path("twin2"))
-    for name in "empty", "full", "targetdir":
-        os.mkdir(path(name))
-    with open(path("full/inner"), "wb") as file:
-        file.write(b"inner")
-    os.mkdir(path("full/deep"))
-    os.symlink("target", path("link"))
-    os.symlink("targetdir", path("dirlink"))
-    os.symlink("nowhere", path("dangling"))
-    os.symlink("loop", path("loop"))
-    os.mkfifo(path("fifo"))
-    # A socket's path is short.
-    here = os.open(".", os.O_RDONLY)
-    os.chdir(root)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("sock")
-    os.chdir(here)
-    os.close(here)
-    for name in ["empty", "full", "full/inner", "full/deep", "targetdir", "link", "dirlink", "dangling", "loop", "fifo",
-                 "sock"]:
+    def is_wanted(name):
+        return wanted is None or name in wanted or any(name in NEEDED.get(other, ()) for other in wanted)
+
+    def own(name):
         os.lchown(path(name), owner, group)
-    os.chmod(path("full"), 0o775)
+
+    for name, mode in ("file", 0o664), ("program", 0o6775), ("twin", 0o640), ("target", 0o644):
+        if is_wanted(name):
+            with open(path(name), "wb") as file:
+                file.write(name.encode() * 3)
+            own(name)
+            os.chmod(path(name), mode)
+    if is_wanted("twin2"):
+        os.link(path("twin"), path("twin2"))
+    for name in "empty", "full", "targetdir":
+        if is_wanted(name):
+            os.mkdir(path(name))
+            own(name)
+    if is_wanted("full"):
+        with open(path("full/inner"), "wb") as file:
+            file.write(b"inner")
+        os.mkdir(path("full/deep"))
+        own("full/inner")
+        own("full/deep")
+        os.chmod(path("full"), 0o775)
+    for name, target in ("link", "target"), ("dirlink", "targetdir"), ("dangling", "nowhere"), ("loop", "loop"):
+        if is_wanted(name):
+            os.symlink(target, path(name))
+            own(name)
+    if is_wanted("fifo"):
+        os.mkfifo(path("fifo"))
+        own("fifo")
+    if is_wanted("sock"):
+        # A socket's path is short.
+        here = os.open(".", os.O_RDONLY)
+        os.chdir(root)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("sock")
+        os.chdir(here)
+        os.close(here)
+        own("sock")
 
 
 def clear(root):
     for name in os.listdir(root):
         path = os.path.join(root, name)
         if os.path.isdir(path) and not os.path.islink(path):
+            if not IS_ROOT:
+                os.chmod(path, 0o700)
             clear(path)
             os.rmdir(path)
         else:
@@ -128,16 +150,21 @@ def operations(full):
     add("utime now", lambda log, p: log.do("utime", os.utime, p))
     add("utime set", lambda log, p: (
         log.do("utime", os.utime, p, ns=(1_000_000_001, 2_000_000_002)),
-        log.do("times", lambda: (os.stat(p).st_atime_ns, os.stat(p).st_mtime_ns))))
+        log.do("times", lambda: [set_time(each) for each in (os.stat(p).st_atime_ns, os.stat(p).st_mtime_ns)])))
     add("lutime set", lambda log, p: (
         log.do("utime", os.utime, p, ns=(5, 6), follow_symlinks=False),
-        log.do("mtime", lambda: os.lstat(p).st_mtime_ns)))
+        log.do("mtime", lambda: set_time(os.lstat(p).st_mtime_ns))))
     for name in "user.note", "trusted.note", "security.note", "nonsense", "system.nonsense", "user." + "n" * 251:
         add("xattr " + name[:20], lambda log, p, n=name: extended(log, p, n))
     add("exec", lambda log, p: log.do("exec", execute, p))
     add("chdir", lambda log, p: log.do("chdir", change_directory, p))
     add("statvfs", lambda log, p: log.do("statvfs", lambda: os.statvfs(p).f_namemax))
     return result
+
+
+def set_time(nanoseconds):
+    """A time that has been set; where that was refused it is the present one, which differs from run to run."""
+    return nanoseconds if nanoseconds < 1_000_000_000_000_000_000 else "of now"
 
 
 def execute(path):
@@ -181,15 +208,16 @@ def unary(root, full):
     if full:
         settings += [("owner", 0o3777), ("owner", 0o300), ("owner", 0o500), ("grouped", 0o2777), ("other", 0o755),
                      ("other", 0o774), ("grouped", 0o1777), ("root", 0o2777)]
-    for user, mode in settings:
+    for user, mode in [each for each in settings if IS_ROOT or each[0] == "root"]:
         place = os.path.join(root, "matrix")
         os.mkdir(place)
         for label, body in operations(full):
             for kind in KINDS:
-                make_kinds(place)
-                os.chown(place, 1001, 1001)
+                # "link from" is from the target.
+                make_kinds(place, {kind, "target"})
+                os.chown(place, OWNER, GROUP)
                 os.chmod(place, mode)
-                lines.append(f"[{user} {mode:o} {label} {kind}]")
+                lines.append(case(f"{user} {mode:o} {label} {kind}"))
 
                 def act():
                     log = Log(place)
@@ -207,16 +235,17 @@ def unary(root, full):
 def renames(root, full):
     """Every kind renamed over every kind, plainly and with flags."""
     lines = []
-    for user, mode in [("root", 0o755), ("other", 0o1777)] + ([("owner", 0o1777), ("grouped", 0o775)] if full else []):
+    settings = [("root", 0o755), ("other", 0o1777)] + ([("owner", 0o1777), ("grouped", 0o775)] if full else [])
+    for user, mode in [each for each in settings if IS_ROOT or each[0] == "root"]:
         place = os.path.join(root, "renames")
         os.mkdir(place)
         for flags in 0, NOREPLACE, EXCHANGE, NOREPLACE | EXCHANGE, 64:
             for old in KINDS + ["full/deep"]:
                 for new in KINDS + ["full/inner", "full/deep", "full/deep/x", "full/absent", "empty/", "twin2", "file/x"]:
-                    make_kinds(place)
-                    os.chown(place, 1001, 1001)
+                    make_kinds(place, {old.partition("/")[0], new.partition("/")[0], "twin"})
+                    os.chown(place, OWNER, GROUP)
                     os.chmod(place, mode)
-                    lines.append(f"[{user} rename {old} {new} {flags}]")
+                    lines.append(case(f"{user} rename {old} {new} {flags}"))
 
                     def act():
                         log = Log(place)

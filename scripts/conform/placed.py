@@ -10,14 +10,15 @@ import sys
 
 from base import EXCHANGE, NOREPLACE, PUNCH_HOLE, KEEP_SIZE, Log, fallocate, rename2, run_as, snapshot
 from calls import times
+from known import LARGE
 from matrix import USERS, operations
 
-BIG = 1_300_000
+BIG = len(LARGE)
 #: Makes so many directories with a file of each kind.
 MAKE = """
 import os, sys
 os.umask(0)
-big = bytes(range(256)) * (%d // 256)
+big = bytes(range(256)) * %d
 for number in range(int(sys.argv[1])):
     os.mkdir(f"c{number}", 0o777)
     for name, mode, data in ("f", 0o664, b"ordinary" * 3), ("p", 0o6775, b"program" * 3), ("b", 0o666, big):
@@ -26,7 +27,7 @@ for number in range(int(sys.argv[1])):
                 file.write(data)
             os.chmod(f"c{number}/{name}", mode)
             os.setxattr(f"c{number}/{name}", "user.mark", b"1")
-""" % BIG
+""" % (BIG // 256)
 
 
 def more_operations():
@@ -71,9 +72,8 @@ def more_operations():
             return
         log.do("write", os.pwrite, writer, b"TWO", 1)
         log.do("append", os.pwrite, writer, b"END", os.fstat(writer).st_size)
-        if os.fstat(writer).st_size < 1 << 20:
-            log.do("seen", os.pread, reader, 20, 0)
-            log.do("size", os.fstat, reader)
+        log.do("seen", os.pread, reader, 20, 0)
+        log.do("size", os.fstat, reader)
         log.do("same", lambda: os.fstat(reader).st_ino == os.fstat(writer).st_ino == os.stat(path).st_ino)
         for fd in reader, writer:
             os.close(fd)
@@ -186,15 +186,9 @@ class Holder:
     def look(self, fd, memory, old):
         now = os.pread(fd, 2 * BIG, 0)
         first = memory[:min(len(memory), len(now))] if now else b""
-        if len(old) > 1 << 20:
-            # It may go on with the content that it opened.
-            try:
-                present = open(self.path, "rb").read()
-            except OSError:
-                present = now
-            return "old or new", now in (old, present) or os.fstat(fd).st_nlink == 0
         status = os.fstat(fd)
-        return len(now), hashlib.sha256(now).hexdigest()[:12], first == now[:len(first)], status.st_size, status.st_nlink, oct(status.st_mode)
+        return (len(now), hashlib.sha256(now).hexdigest()[:12], first == now[:len(first)], status.st_size, status.st_nlink,
+                oct(status.st_mode))
 
     def end(self, log):
         try:
@@ -235,7 +229,7 @@ def everything(place, full):
         for number, (user, kind, held, label, body) in enumerate(portion):
             here = os.path.join(directory, f"c{number}")
             path = os.path.join(here, kind)
-            log.note(f"[{user} {kind} {'held' if held else 'alone'} {label}]")
+            log.case(f"{user} {kind} {'held' if held else 'alone'} {label}")
             before, inode = times(path), os.stat(path).st_ino
             holder = Holder(path) if held else None
 
@@ -250,9 +244,7 @@ def everything(place, full):
                 holder.end(log)
             if os.path.lexists(path):
                 after = times(path, False)
-                # A placed file that is opened to write, or synced, is made an ordinary one at that time.
-                late = user == "other" or label in ("xattr nonsense", "xattr system.nonsense", "locked", "fsync r")
-                log.note("times", after[1] != before[1], late or after[2] != before[2], os.lstat(path).st_ino == inode)
+                log.note("times", after[1] != before[1], after[2] != before[2], os.lstat(path).st_ino == inode)
                 if os.path.isfile(path):
                     log.do("mark", os.getxattr, path, "user.mark")
             log.lines += snapshot(here)

@@ -30,6 +30,8 @@ long casher_getdents64(int fd, void *buffer, size_t size);
 int casher_syncfs(int fd);
 // The magic number of the filesystem that `fd` is on (statfs(2), f_type); -1 with errno on failure.
 long casher_filesystem_type(int fd);
+// FS_NOCOW_FL: an empty file gets its content where it is, not elsewhere each time (ioctl_iflags(2)).
+int casher_write_in_place(int fd);
 int casher_exited(int status);
 int casher_exit_status(int status);
 int casher_signaled(int status);
