@@ -67,6 +67,11 @@ def names_in(directory: bytes) -> list:
         return []
 
 
+def closed(entries: dict) -> bool:
+    """Whether a directory keeps its owner from looking at what is in it."""
+    return any(entry.kind == "d" and entry.mode & 0o500 != 0o500 for entry in entries.values())
+
+
 def opened(root: bytes) -> dict:
     """The tree at root after its owner was allowed everything in it."""
     pending = [root]
