@@ -49,6 +49,12 @@ final class Notifier: Sendable {
     _ = state.wait { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
   }
 
+  /// `flush` for who serves a request, on which the kernel may in rare cases depend for what is sent: not for ever.
+  func flushForRequest() {
+    let target = state.withLock { $0.queued }
+    _ = state.wait(timeout: 200_000_000) { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
+  }
+
   /// Sends what is queued, and what comes, until `end`. To be called on a thread of its own.
   func run(_ session: Session) {
     while true {

@@ -68,6 +68,8 @@ extension Request {
     } else {
       overlay.didChangeAttributes(of: inode, through: node.view)
     }
+    // The name still leads to the node of who reads the blob, with the blob's size and time, until the kernel has heard.
+    if inode !== node.inode { overlay.notifier.flushForRequest() }
     try attributes(of: node)
   }
 

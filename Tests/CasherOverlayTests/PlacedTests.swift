@@ -99,6 +99,27 @@ import Testing
     }
   }
 
+  @Test func whatIsChangedByANameIsToldByTheNameAtOnceThoughAnotherHasTheFileOpen() throws {
+    try withPlaced { mount in
+      let content = String(repeating: "0123456789abcde\n", count: 1 << 17)
+      try mount.place((0..<40).map { ("large\($0)", content, UInt32(0o644)) })
+      let script = """
+        import os
+        for number in range(40):
+            name = f"large{number}"
+            open_by_another = os.open(name, os.O_RDONLY)
+            if number % 2:
+                os.truncate(name, 10)
+                if os.stat(name).st_size != 10: print(name, os.stat(name).st_size)
+            else:
+                os.utime(name, (1, 2))
+                if os.stat(name).st_mtime != 2: print(name, os.stat(name).st_mtime)
+            os.close(open_by_another)
+        """
+      #expect(try Outcome.of("python3 -c '\(script)'", in: mount.directory) == Outcome(output: "", status: 0))
+    }
+  }
+
   @Test(arguments: [true, false])
   func anOpenReaderSeesWhatIsWritten(passthrough: Bool) throws {
     try withPlaced(passthrough: passthrough) { mount in
