@@ -39,7 +39,7 @@ struct FrozenServer: Sendable {
       connection.send(.answer(lines: ["files=0", "bytes=0"], status: 0))
     case .control("status"): connection.send(.answer(lines: status, status: 0))
     case .control("unmount"):
-      let isDone = overlay.unmount()
+      let isDone = overlay.unmountOnceUnused()
       connection.send(.answer(lines: isDone ? [] : ["\(overlay.directory) is in use"], status: isDone ? 0 : 1))
     case .control: connection.send(.answer(lines: [sentence], status: 2))
     default: connection.send(.plain(sentence))

@@ -132,7 +132,7 @@ struct ControlHandler {
         // While it is mounted nothing is missing at any moment.
         let report = services.freezing.run(nil)
         if !report.failures.isEmpty { return .answer(lines: ["frozen"] + lines(report), status: 1) }
-        if services.overlay.unmount() {
+        if services.overlay.unmountOnceUnused() {
           waitForCaptures()
           return .answer(lines: lines(report), status: 0)
         }

@@ -435,6 +435,17 @@ public final class Overlay: Sendable {
     notifier.send(table.nodes(of: inode, except: nil).map { .content($0, offset: 0, length: 0) })
   }
 
+  /// `unmount`, tried again for a second: a program that is ending, or another that looks through all mounts, has it in
+  /// use for a moment.
+  public func unmountOnceUnused() -> Bool {
+    for _ in 0..<10 {
+      if unmount() { return true }
+      var pause = timespec(tv_sec: 0, tv_nsec: 100_000_000)
+      nanosleep(&pause, nil)
+    }
+    return unmount()
+  }
+
   /// Waits until the kernel has been told of everything that was invalidated, or changed in any view, before the call.
   /// Never to be called while a request waits for the caller.
   public func flushNotifications() { notifier.flush() }
