@@ -85,50 +85,68 @@ def archive(path, count):
     return path
 
 
+GIT = ["git", "-c", "gc.auto=0", "-c", "core.fsync=none", "-c", "safe.directory=*"]
+
+
+def half(what):
+    return Target(f"mount, {what}, of bindfs's time", "casherfs", 0.5, "bindfs")
+
+
+class SmallFiles:
+    """What works on many small files, at each place."""
+
+    def __init__(self, session, directories):
+        self.session, self.directories = session, directories
+        self.count = session.size(5000, 200)
+        tar = archive(os.path.join(session.base, "tree.tar"), self.count)
+        self.extract = ["tar", "xf", tar]
+        self.environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1")
+
+    def clear(self, directory):
+        return lambda: remove(os.path.join(directory, "tree"))
+
+    def unpacked(self, directory):
+        def prepare():
+            remove(os.path.join(directory, "tree"))
+            spawn(self.extract, directory)
+        return prepare
+
+    def emptied(self, directory):
+        def prepare():
+            remove(os.path.join(directory, "tree", ".git"))
+            spawn([*GIT, "init", "-q", "tree"], directory, self.environment)
+        return prepare
+
+    def measure(self, part, title, command, prepare, where="", target=None, rounds=7):
+        """Without `prepare` the command runs once just before, so that what may be cached is."""
+        contenders = []
+        for place, directory in self.directories.items():
+            once = program(*command, directory=os.path.join(directory, where), environment=self.environment)
+            contenders.append(Contender(place, once, prepare(directory) if prepare else once))
+        return Benchmark(
+            f"mount-metadata-{part}", f"mount, {title}, {self.count} files", contenders, self.session.rounds(rounds),
+            baseline="native", targets=[target] if target and target.against in self.directories else []).run()
+
+
 def metadata(session, name):
-    """What works on many small files."""
-    count = session.size(5000, 200)
-    tar = archive(os.path.join(session.base, "tree.tar"), count)
-    environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1")
-    extract = ["tar", "xf", tar]
-    git = ["git", "-c", "gc.auto=0", "-c", "core.fsync=none", "-c", "safe.directory=*"]
+    """Making and removing them."""
     with places(session, name) as directories:
-        def clear(directory):
-            return lambda: remove(os.path.join(directory, "tree"))
+        files = SmallFiles(session, directories)
+        yield files.measure("tar", "tar x", files.extract, files.clear, target=half("tar x"))
+        yield files.measure("rm", "rm -rf", ["rm", "-rf", "tree"], files.unpacked, target=half("rm -rf"))
 
-        def unpacked(directory):
-            def prepare():
-                remove(os.path.join(directory, "tree"))
-                spawn(extract, directory)
-            return prepare
 
-        def emptied(directory):
-            def prepare():
-                remove(os.path.join(directory, "tree", ".git"))
-                spawn([*git, "init", "-q", "tree"], directory, environment)
-            return prepare
-
-        def measure(part, title, command, prepare, where="", target=None, rounds=7):
-            """Without `prepare` the command runs once just before, so that what may be cached is."""
-            contenders = []
-            for place, directory in directories.items():
-                once = program(*command, directory=os.path.join(directory, where), environment=environment)
-                contenders.append(Contender(place, once, prepare(directory) if prepare else once))
-            return Benchmark(f"{name}-{part}", f"mount, {title}, {count} files", contenders, session.rounds(rounds),
-                             baseline="native", targets=[target] if target and target.against in directories else []).run()
-
-        def half(what):
-            return Target(f"mount, {what}, of bindfs's time", "casherfs", 0.5, "bindfs")
-
-        yield measure("tar", "tar x", extract, clear, target=half("tar x"))
-        yield measure("rm", "rm -rf", ["rm", "-rf", "tree"], unpacked, target=half("rm -rf"))
+def repository(session, name):
+    """Git and find on them."""
+    with places(session, name) as directories:
+        files = SmallFiles(session, directories)
         for directory in directories.values():
-            unpacked(directory)()
-        yield measure("git-add", "git add", [*git, "add", "-A"], emptied, "tree", half("git add"))
-        yield measure("git-status", "git status, warm", [*git, "status", "--porcelain"], None, "tree",
-                      Target("mount, git status, warm, of native", "casherfs", 1.5, "native"), rounds=15)
-        yield measure("find", "find, warm", ["find", ".", "-size", "+100k"], None, "tree",
-                      Target("mount, find, warm, of native", "casherfs", 1.5, "native"), rounds=15)
+            files.unpacked(directory)()
+        yield files.measure("git-add", "git add", [*GIT, "add", "-A"], files.emptied, "tree", half("git add"))
+        yield files.measure("git-status", "git status, warm", [*GIT, "status", "--porcelain"], None, "tree",
+                            Target("mount, git status, warm, of native", "casherfs", 1.5, "native"), rounds=15)
+        yield files.measure("find", "find, warm", ["find", ".", "-size", "+100k"], None, "tree",
+                            Target("mount, find, warm, of native", "casherfs", 1.5, "native"), rounds=15)
 
 
 def build(session, name):
@@ -167,4 +185,5 @@ def files(session, name):
     yield result
 
 
-BENCHMARKS = {"mount-io": bandwidth, "mount-metadata": metadata, "mount-build": build, "mount-files": files}
+BENCHMARKS = {"mount-io": bandwidth, "mount-metadata": metadata, "mount-git": repository,
+              "mount-build": build, "mount-files": files}
