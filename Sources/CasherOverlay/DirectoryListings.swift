@@ -24,7 +24,8 @@ final class DirectoryListings: Sendable {
   struct Reading {
     /// `Inode.nameChanges` when the directory was opened.
     let changes: UInt32
-    /// When its first entry was asked for, in nanoseconds of the monotonic clock; nil before.
+    /// When its first entries were given, in nanoseconds of the monotonic clock; nil before. The kernel keeps the attributes
+    /// that came with them from then on.
     var began: Int64?
     /// Whether every entry so far came with its attributes, one after the other from the first.
     var isWhole = true

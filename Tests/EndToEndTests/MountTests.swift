@@ -125,6 +125,7 @@ struct MountTests {
       holder.arguments = ["--mount", "sleep", "60"]
       try holder.run()
       defer { holder.terminate() }
+      // The namespace is there once unshare(1) has become sleep(1): a change of /proc, which tells of none.
       let program = "readlink /proc/\(holder.processIdentifier)/exe"
       while try place.shell(program).output.contains("unshare") { usleep(2000) }
       switch how {
