@@ -19,7 +19,8 @@ struct MountWatcher: Sendable {
 
   /// To be run on a thread of its own; returns when the daemon has been told to end.
   func run(_ watch: MountTableWatch) {
-    while (try? watch.waitForChange()) != nil {
+    while true {
+      do throws(Errno) { try watch.waitForChange() } catch { MountWatcher.rest() }
       if isMounted(watch) { continue }
       // Whoever is still in a view keeps what is in it.
       while overlay.hasUsedViews(timeoutNanoseconds: MountWatcher.patience) {}
@@ -33,9 +34,13 @@ struct MountWatcher: Sendable {
   private func isMounted(_ watch: MountTableWatch) -> Bool {
     while true {
       do throws(Errno) { return try watch.top(at: directory)?.type == MountEntry.casherType } catch {
-        var pause = timespec(tv_sec: 0, tv_nsec: MountWatcher.pause)
-        nanosleep(&pause, nil)
+        MountWatcher.rest()
       }
     }
+  }
+
+  private static func rest() {
+    var pause = timespec(tv_sec: 0, tv_nsec: MountWatcher.pause)
+    nanosleep(&pause, nil)
   }
 }

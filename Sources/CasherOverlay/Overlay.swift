@@ -72,7 +72,11 @@ public final class Overlay: Sendable {
       root.close()
       throw OverlayError(opening: configuration.directory, error)
     }
-    let present = MountTable.entry(at: directory)?.type
+    let present: FilePath?
+    do throws(Errno) { present = try MountTable.top(at: directory)?.type } catch {
+      root.close()
+      throw OverlayError(.failed, directory, cause: error)
+    }
     if present == (configuration.isDetached ? Overlay.viewType : Overlay.mountType) {
       root.close()
       throw OverlayError(.alreadyMounted, directory)
@@ -186,7 +190,7 @@ public final class Overlay: Sendable {
   }
 
   private var mountedDevice: UInt64? {
-    guard configuration.isDetached else { return MountTable.entry(at: directory)?.device }
+    guard configuration.isDetached else { return (try? MountTable.top(at: directory))??.device }
     return detachedRoot.withLock { root in try? root?.status().key.device }
   }
 
@@ -230,12 +234,23 @@ public final class Overlay: Sendable {
       }
       return true
     }
-    return isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true
+    for _ in 0..<Overlay.looks {
+      // Not knowing is not being gone: whoever has asked would wait for the end of a daemon that serves on.
+      if let isOnTop { return isOnTop ? Unmounting.unmount(directory, lazily: lazily) : true }
+      var pause = timespec(tv_sec: 0, tv_nsec: 10_000_000)
+      nanosleep(&pause, nil)
+    }
+    return false
   }
 
-  /// Whether what is mounted at the directory, if anything, is this.
-  private var isOnTop: Bool {
-    guard let entry = MountTable.entry(at: directory) else { return false }
+  /// How often the mount table is looked at while it cannot be read.
+  private static let looks = 10
+
+  /// Whether what is mounted at the directory, if anything, is this; nil where the mount table cannot be read.
+  private var isOnTop: Bool? {
+    let top: MountEntry?
+    do throws(Errno) { top = try MountTable.top(at: directory) } catch { return nil }
+    guard let entry = top else { return false }
     // Before the mount is known to work there is no number; what was there before was of another type.
     return device.map { $0 == entry.device } ?? (entry.type == Overlay.mountType)
   }

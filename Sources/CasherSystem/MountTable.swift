@@ -9,6 +9,8 @@ public struct MountEntry: Hashable, Sendable {
   /// `ext4`, or `fuse.` and a name.
   public let type: FilePath
   public let source: FilePath
+  /// Of the files in it, as stat(2) has it in st_dev.
+  public let device: UInt64
 
   /// The type of every mount that Casher makes.
   public static let casherType: FilePath = "fuse.casherfs"
@@ -17,12 +19,20 @@ public struct MountEntry: Hashable, Sendable {
   public init?(line: some Sequence<UInt8>) {
     let fields = line.split(separator: UInt8(ascii: " "))
     guard let dash = fields.firstIndex(where: { $0.elementsEqual([UInt8(ascii: "-")]) }), dash >= 6,
-      fields.count > dash + 2
+      fields.count > dash + 2, let device = MountEntry.device(fields[2])
     else { return nil }
+    self.device = device
     root = MountEntry.unescape(fields[3])
     mountPoint = MountEntry.unescape(fields[4])
     type = MountEntry.unescape(fields[dash + 1])
     source = MountEntry.unescape(fields[dash + 2])
+  }
+
+  /// `major:minor`, as makedev(3) puts them together.
+  private static func device(_ field: some Collection<UInt8>) -> UInt64? {
+    let numbers = field.split(separator: UInt8(ascii: ":")).map { UInt64(String(decoding: $0, as: UTF8.self)) }
+    guard numbers.count == 2, let high = numbers[0], let low = numbers[1] else { return nil }
+    return low & 0xff | (high & 0xfff) << 8 | (low & ~0xff) << 12 | (high & ~0xfff) << 32
   }
 
   /// The kernel writes space, tab, newline and backslash as a backslash and three octal digits.

@@ -18,6 +18,9 @@ public enum Signals {
     return signal
   }
 
+  /// Asks this process to end as another would (kill(2), SIGTERM).
+  public static func end() { kill(getpid(), SIGTERM) }
+
   /// The signal is dropped from now on (signal(2), SIG_IGN).
   public static func ignore(_ signal: Int32) { Glibc.signal(signal, SIG_IGN) }
 

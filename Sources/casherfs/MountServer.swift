@@ -22,9 +22,12 @@ enum MountServer {
       // No directory but the mounted one is kept in use, and the terminal only until the mount works.
       try? FilePath("/").makeCurrentDirectory()
       let report = try serve(configuration, store) { log, recovery in
-        try? log.duplicate(onto: .standardOutput)
-        try? log.duplicate(onto: .standardError)
-        try? reportDescriptor.writeAll(MountReport.ready(MountReport.lines(recovery)).encoded)
+        // Who has started it waits until it says something or ends, and whoever reads what that one prints, until nobody
+        // can print there any more.
+        do throws(Errno) {
+          try sendOutput(to: log)
+          try reportDescriptor.writeAll(MountReport.ready(MountReport.lines(recovery)).encoded)
+        } catch { Signals.end() }
         reportDescriptor.close()
       }
       return (report.isComplete ? ExitCode.success : .failure).rawValue
@@ -36,6 +39,17 @@ enum MountServer {
       }
       return error.code.rawValue
     }
+  }
+
+  /// What this process prints goes to the log, or nowhere when that cannot be opened.
+  private static func sendOutput(to log: FilePath) throws(Errno) {
+    let file: FileDescriptor
+    do throws(Errno) { file = try FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) } catch {
+      file = try FileDescriptor.open("/dev/null", O_WRONLY)
+    }
+    defer { file.close() }
+    try file.duplicate(onto: .standardOutput)
+    try file.duplicate(onto: .standardError)
   }
 
   /// `casherfs mount` with what is told to the daemon alone.
@@ -66,7 +80,7 @@ enum MountServer {
 
   /// Serves the mount until it ends. `ready` is called when it works, with the mount's log and what was recovered.
   private static func serve(
-    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FileDescriptor, Recovery) -> Void
+    _ configuration: MountConfiguration, _ store: StoreAccess, ready: (FilePath, Recovery) -> Void
   ) throws(Failure) -> FreezeReport {
     var daemon = DaemonConfiguration(
       directory: configuration.directory, storeDirectory: store.directory, storeOptions: store.options)
@@ -80,11 +94,7 @@ enum MountServer {
     daemon.logLimit = try store.logLimit()
     let id = configuration.freeze == nil ? daemon.mountID : daemon.frozenID
     let log = DaemonLog.path(in: store.mountDirectory(id))
-    let isReady = { (recovery: Recovery) in
-      let file = try? FileDescriptor.open(log, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
-      ready(file ?? .standardError, recovery)
-      file?.close()
-    }
+    let isReady = { (recovery: Recovery) in ready(log, recovery) }
     do throws(DaemonError) {
       guard let freeze = configuration.freeze else { return try Daemon.run(daemon, ready: isReady) }
       try Daemon.showFreeze(freeze, daemon, ready: isReady)

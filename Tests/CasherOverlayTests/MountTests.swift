@@ -34,7 +34,7 @@ import Testing
     inside.close()
     #expect(eventually { mount.overlay.unmount() })
     #expect(mount.overlay.serve() == .unmounted)
-    #expect(MountTable.entry(at: FilePath(mount.directory)) == nil)
+    #expect(try MountTable.top(at: FilePath(mount.directory)) == nil)
   }
 
   @Test func stoppingEndsAMountInUseAndEveryWait() throws {
@@ -76,8 +76,8 @@ import Testing
     let overlay = try Overlay(configuration: .init(directory: directory), recorder: CallLog())
     try overlay.mount()
     umask(0o022)
-    #expect(MountTable.entry(at: directory)?.type == Overlay.mountType)
+    #expect(try MountTable.top(at: directory)?.type == Overlay.mountType)
     overlay.stop()
-    #expect(MountTable.entry(at: directory) == nil)
+    #expect(try MountTable.top(at: directory) == nil)
   }
 }
