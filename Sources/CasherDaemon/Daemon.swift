@@ -109,6 +109,7 @@ public enum Daemon {
     if configuration.storeDirectory.isWithin(configuration.directory) {
       throw .storeInsideMount(configuration.storeDirectory)
     }
+    let connections = ConnectionGuard.start()
     Faults.armFromEnvironment()
     Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
     Signals.ignore(SIGPIPE)
@@ -125,6 +126,7 @@ public enum Daemon {
     let overlay = try state.makeOverlay(recorder: runs)
     let recovery = state.recover(overlay)
     do throws(OverlayError) { try overlay.mount() } catch { throw .overlay(error) }
+    if let device = overlay.device { connections.add(device: device) }
     let tree = Tree(root: overlay.rootDescriptor, placements: overlay.placements)
     let digester = state.makeDigester(overlay)
     let freezing = state.freezing(overlay, digester)
@@ -135,7 +137,7 @@ public enum Daemon {
       salt: Salt.load(from: store.directory),
       mountDevice: overlay.device, log: log, leases: Leases(isTransient: configuration.isTransient),
       callConfiguration: CallConfiguration(workDirectory: configuration.directory, tree: tree),
-      rootView: RootView(configuration, runs: runs) { overlay.usesPassthrough })
+      rootView: RootView(configuration, runs: runs, connections) { overlay.usesPassthrough })
     do throws(Errno) {
       try socket.open { listener throws(Errno) in
         let server = Server(services: services, listener: listener)
@@ -162,6 +164,7 @@ public enum Daemon {
     log.write("mounted", [("directory", "\(configuration.directory)"), ("cache", "\(store.directory)")])
     ready(recovery)
     overlay.serve()
+    if let device = overlay.device { connections.remove(device: device) }
     for run in runs.inFlight { run.captures?.waitUntilOver() }
     services.rootView.stop()
     log.write("unmounted")

@@ -62,6 +62,7 @@ extension Daemon {
     if configuration.storeDirectory.isWithin(configuration.directory) {
       throw .storeInsideMount(configuration.storeDirectory)
     }
+    let connections = ConnectionGuard.start()
     Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
     Signals.ignore(SIGPIPE)
     let store: Store
@@ -86,9 +87,11 @@ extension Daemon {
     let (overlay, tree) = try show(record, kept, configuration, store, in: directory, log)
     defer { tree.remove() }
     try serve(overlay, id, store, at: directory.appending("socket")) {
+      if let device = overlay.device { connections.add(device: device) }
       log.write("mounted", [("directory", "\(configuration.directory)"), ("frozen", "\(id)")])
       ready(missing(record, kept))
     }
+    if let device = overlay.device { connections.remove(device: device) }
     log.write("unmounted")
   }
 

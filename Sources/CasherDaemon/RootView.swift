@@ -20,11 +20,16 @@ final class RootView: Sendable {
   private let hasPrepared = Atomic(false)
   private let configuration: DaemonConfiguration
   private let recorder: OutsideRecorder
+  private let connections: ConnectionGuard
   /// Whether the mount's own overlay has passthrough; nil while it is not known.
   private let hasPassthrough: @Sendable () -> Bool
 
-  init(_ configuration: DaemonConfiguration, runs: RunTable, hasPassthrough: @escaping @Sendable () -> Bool) {
+  init(
+    _ configuration: DaemonConfiguration, runs: RunTable, _ connections: ConnectionGuard,
+    hasPassthrough: @escaping @Sendable () -> Bool
+  ) {
     self.configuration = configuration
+    self.connections = connections
     self.hasPassthrough = hasPassthrough
     recorder = OutsideRecorder(runs)
   }
@@ -90,6 +95,7 @@ final class RootView: Sendable {
       if case .made(let overlay) = state { return overlay }
       return nil
     }
+    if let device = overlay?.device { connections.remove(device: device) }
     overlay?.stop()
   }
 
@@ -111,10 +117,12 @@ final class RootView: Sendable {
       overlay = try Overlay(configuration: overlayConfiguration, recorder: recorder)
       try overlay.mount()
     } catch { throw Unavailable("\(error)") }
+    if let device = overlay.device { connections.add(device: device) }
     // Views are mounts made of the detached one, which older kernels do not allow.
     let trial = overlay.makeView(token: FilePath(SHA256.digest(of: Randomness.bytes(32)).hexadecimal), attachment: nil)
     defer { overlay.retire(trial) }
     do throws(Errno) { try overlay.openView(trial).close() } catch {
+      if let device = overlay.device { connections.remove(device: device) }
       overlay.stop()
       throw Unavailable("a detached mount cannot be shared (\(error)), which takes Linux 6.15 or newer")
     }

@@ -34,6 +34,27 @@ struct FaultTests {
     #expect(mounts > 0)
   }
 
+  @Test("A daemon that is killed at any moment of a call leaves nobody waiting, and nothing behind", .root)
+  func killed() throws {
+    let place = try Place()
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    try place.write("kept", to: "file")
+    var ends: Set<Int32> = []
+    // From the daemon's start to the run's end there are some more calls than these, of all kinds.
+    for number in stride(from: 60, through: 220, by: 1) {
+      guard try within20Seconds("CASHER_FAULT=\(number):kill casherfs mount work", in: place) == 0 else { continue }
+      let called = try within20Seconds("cd work && acache -- sh -c \"cat file; echo x >made\"", in: place)
+      try #require(called != 124, "\(number)")
+      ends.insert(called)
+      // Its mount shows nothing any more, and can be taken away; what was in the directory is there.
+      try #require(try within20Seconds("casherfs mount work && casherfs unmount work", in: place) != 124, "\(number)")
+      _ = try place.casherfs("unmount", place.work)
+      #expect(place.read("file") == "kept", "\(number)")
+    }
+    // Some were killed before the command had run, or while it did, and some not at all.
+    #expect(ends.count > 1 && ends.contains(0), "\(ends)")
+  }
+
   /// The status of a script; 124 when it had to be ended.
   private func within20Seconds(_ script: String, in place: Place) throws -> Int32 {
     try place.shell("timeout 20 sh -c '\(script)' >printed 2>&1", in: place.base).status

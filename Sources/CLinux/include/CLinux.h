@@ -11,6 +11,7 @@
 #include "CLinuxOverlay.h"
 #include "Capabilities.h"
 #include "DetachedMount.h"
+#include "Guard.h"
 #include "Watch.h"
 
 int casher_open(const char *path, int flags, mode_t mode);
