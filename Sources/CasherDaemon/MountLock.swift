@@ -10,8 +10,8 @@ struct MountLock {
   private static let patience: Int64 = 60_000_000_000
   private static let step = 20_000_000
 
-  /// Nil when another daemon still has it.
-  init?(in directory: FilePath) throws(Errno) {
+  /// Nil when another daemon still has it, at once where `isInVain` says that it will not give it up.
+  init?(in directory: FilePath, isInVain: () -> Bool = { false }) throws(Errno) {
     file = try FileDescriptor.open(directory.appending("lock"), O_RDWR | O_CREAT, mode: 0o600)
     let deadline = Clock.monotonic() &+ MountLock.patience
     while true {
@@ -23,7 +23,7 @@ struct MountLock {
           file.close()
           throw error
         }
-        if Clock.monotonic() >= deadline {
+        if Clock.monotonic() >= deadline || isInVain() {
           file.close()
           return nil
         }

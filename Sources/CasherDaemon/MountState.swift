@@ -29,8 +29,15 @@ struct MountState {
         throw .store(error)
       }
       let lock: MountLock?
-      do throws(Errno) { lock = try MountLock(in: directory) } catch { throw .socket(directory, error) }
-      guard let lock else { throw .stillServed(configuration.directory) }
+      // Somebody else may have mounted it since it was found not to be mounted.
+      let isMounted = { (try? MountTable.top(at: configuration.directory))?.type == MountEntry.casherType }
+      do throws(Errno) { lock = try MountLock(in: directory, isInVain: isMounted) } catch {
+        throw .socket(directory, error)
+      }
+      guard let lock else {
+        if isMounted() { throw .overlay(OverlayError(.alreadyMounted, configuration.directory)) }
+        throw .stillServed(configuration.directory)
+      }
       self.lock = lock
     } catch {
       store.close()

@@ -41,7 +41,7 @@ extension Overlay {
     let found = findDirectories(groups)
     for (identity, entries) in groups {
       guard let directory = found[identity] else {
-        for entry in entries where entry.ordinary?.boot != BootNumber.current {
+        for entry in entries where entry.ordinary?.boot != BootNumber.current && !isMadeAgain(entry) {
           kept.append(entry)
           recovery.lost.append(.init(path: entry.path, reason: "its directory is gone"))
         }
@@ -83,11 +83,11 @@ extension Overlay {
     guard let blobs = placements.blobs, !placements.lost.isEmpty else { return [] }
     var placed: [PlacedFile] = []
     var kept: [JournalEntry] = []
-    for entry in placements.lost {
-      guard let directory = try? pinDirectory(entry.directory.path),
-        DirectoryIdentity(directory) == DirectoryIdentity(entry.directory)
-      else {
-        kept.append(entry)
+    let lost = placements.lost
+    let found = findDirectories(Dictionary(grouping: lost) { DirectoryIdentity($0.directory) })
+    for entry in lost {
+      guard let directory = found[DirectoryIdentity(entry.directory)] else {
+        if !isMadeAgain(entry) { kept.append(entry) }
         continue
       }
       let isSettled = placements.names.with(directory.identity) { () -> Bool in
@@ -161,6 +161,19 @@ extension Overlay {
       }
     }
     return found
+  }
+
+  /// Whether something stands at the path of a file whose directory is gone. Where inode numbers do not last, that may be
+  /// what the file was put in place of, or what was left of it at a loss of power: then nothing is known.
+  private func isMadeAgain(_ entry: JournalEntry) -> Bool {
+    guard entry.covers == nil, entry.ordinary == nil, let directory = try? pinDirectory(entry.directory.path) else {
+      return false
+    }
+    if placements.file(entry.name, in: directory.identity) != nil { return true }
+    let status = try? directory.withDescriptor { descriptor throws(Errno) in
+      try descriptor.statusIfPresent(of: entry.name)
+    }
+    return (status ?? nil) != nil
   }
 
   private enum Standing {

@@ -77,6 +77,23 @@ struct MountTests {
     }
   }
 
+  @Test("Of several that mount a directory at once one does, and the others say that it is mounted")
+  func mountedAtOnce() throws {
+    try withMount { place throws in
+      for _ in 0..<3 {
+        try place.write("here", to: "file")
+        let daemon = try #require(try place.daemon())
+        kill(daemon, SIGKILL)
+        try place.waitForEnd(of: daemon)
+        let codes = try place.shell(
+          "for i in 1 2 3 4; do { timeout 30 casherfs mount '\(place.work)' 2>/dev/null; echo $?; } & done; wait",
+          in: place.base)
+        #expect(codes.output.split(separator: "\n").sorted() == ["0", "5", "5", "5"], "\(codes)")
+        #expect(place.read("file") == "here")
+      }
+    }
+  }
+
   @Test("A mount whose daemon was killed says what to run, and that works")
   func killedDaemon() throws {
     try withMount { place throws in
