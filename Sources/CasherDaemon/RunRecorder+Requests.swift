@@ -60,7 +60,8 @@ extension RunRecorder {
   func willOpen(_ name: FilePath, in directory: DirectoryReference, _ access: OpenAccess, by thread: Int32) {
     let touched = touch(directory, name)
     consume(touched.key, by: thread)
-    if access.contains(.read) {
+    // With O_TRUNC nothing of what was there can be read.
+    if access.contains(.read), !access.contains(.truncate) {
       settleTruncation(touched)
       observe(touched, .content)
       // Who looked for a file, made it as it was not there, and then reads it would have begun otherwise with it there.
@@ -73,7 +74,7 @@ extension RunRecorder {
       touched.awaitsTruncation = true
       touched.isUnread = true
     } else {
-      observe(touched, access.contains(.truncate) && !access.contains(.read) ? .ownership : contentOrOwnership(access))
+      observe(touched, contentOrOwnership(access))
     }
     if let status = touched.before.status { pinNames(of: status.key) }
     pin(touched)

@@ -14,10 +14,26 @@ extension CallRequest {
     options.timeLimit = invocation.timeLimit
     options.retries = UInt32(clamping: invocation.retries)
     if invocation.report != nil { options.explain = true }
+    if location.isNamedByLink(in: environment) { options.environmentAdded.append("PWD") }
     self.init(
       arguments: invocation.command, directory: location.answer.directory, mount: location.mount,
       parentView: location.answer.view, environment: environment, umask: ProcessMask.current,
       input: streams.observedInput, isTraced: isTraced, options: options)
+  }
+}
+
+extension MountLocation {
+  /// Whether PWD leads to the working directory through a symlink: shells and compilers then take it for the directory's
+  /// name (getcwd(2) has another), and print it.
+  fileprivate func isNamedByLink(in environment: [[UInt8]]) -> Bool {
+    let prefix = Array("PWD=".utf8)
+    guard let variable = environment.first(where: { $0.starts(with: prefix) }) else { return false }
+    let name = FilePath(variable.dropFirst(prefix.count))
+    guard name.isAbsolute, name != directory else { return false }
+    guard let named = try? FileDescriptor.workingDirectory.statusOfTarget(of: name),
+      let present = try? FileDescriptor.workingDirectory.statusOfTarget(of: ".")
+    else { return false }
+    return named.key == present.key
   }
 }
 

@@ -110,6 +110,28 @@ struct EnvironmentTests {
     }
   }
 
+  @Test("The name by which a shell has entered the directory counts when it is not the directory's own")
+  func nameOfDirectory() throws {
+    try withMount { place throws in
+      try place.shell("mkdir a; ln -s a l")
+      func names(_ directory: String) throws -> String {
+        let script = "acache -- sh -c 'pwd; pwd -P'"
+        return try place.shell("cd \(directory) && \(script)").output.replacingOccurrences(of: place.work, with: "")
+      }
+      for _ in 1...2 {
+        #expect(try names("a") == "/a\n/a\n")
+        #expect(try names("l") == "/l\n/a\n")
+      }
+      #expect(try place.counts() == Counts(hits: 2, misses: 2))
+      // Left over from another directory, it names nothing.
+      let elsewhere = try place.shell("cd a && PWD=/ acache -- sh -c 'pwd; pwd -P'")
+      #expect(elsewhere.output == "\(place.work)/a\n\(place.work)/a\n")
+      #expect(try place.counts() == Counts(hits: 3, misses: 2))
+      #expect(try place.shell("cd l && acache --ignore-env=PWD -- sh -c 'pwd; pwd -P'").status == 0)
+      #expect(try place.counts() == Counts(hits: 4, misses: 2))
+    }
+  }
+
   @Test("The same tree mounted elsewhere is another, and hits with --relocatable")
   func relocatable() throws {
     let (one, other) = (try Place(), try Place())

@@ -39,11 +39,33 @@ struct OwnOutputTests {
     }
   }
 
+  @Test("An output opened for reading and writing, and emptied, as Python's zipfile does, is a hit the second time")
+  func truncatedForUpdate() throws {
+    try withTwins(prepare: "echo old > out; echo one > in") { twins throws in
+      let script = """
+        python3 -c 'f = open("out", "w+b"); f.write(open("in", "rb").read() * 2); f.seek(2); print(f.read())'
+        """
+      try twins.missThenHit(script)
+      try twins.edit("echo two > in")
+      try twins.missThenHit(script)
+      try twins.edit("echo spoilt > out")
+      try twins.hit(script)
+      try twins.edit("rm out")
+      try twins.call(either: script)
+      try twins.hit(script)
+      try twins.edit("chmod 600 out")
+      try twins.call(either: script)
+    }
+  }
+
   @Test("What was in a file that is truncated late counts when it was read or appended to before")
   func readBeforeTruncation() throws {
     let scripts = [
       "exec 3<>f; cat <&3; truncate -s 0 f; echo new >&3", "echo a >> f; cat f; truncate -s 0 f; echo b >> f",
       "exec 3>>f; ln -f f g; cat g; truncate -s 0 f; echo b >&3", "exec 3>>f; truncate -s 2 f; echo b >&3",
+      "cat f; python3 -c 'open(\"f\", \"w+\").write(\"new\")'",
+      "exec 3<>f; read x <&3; python3 -c 'open(\"f\", \"w+\").write(\"new\")'; echo $x",
+      "exec 3>>f; python3 -c 'f = open(\"f\", \"w+\"); print(f.read())'; echo b >&3; cat f",
     ]
     for script in scripts {
       try withTwins { twins throws in
