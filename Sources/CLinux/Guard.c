@@ -99,7 +99,7 @@ static void rename_process(char **arguments, int count) {
   snprintf(begin, (size_t)(end - begin), "%s", name);
 }
 
-int casher_start_guard(char **arguments, int count) {
+int casher_start_guard(char **arguments, int count, int32_t *process) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) return -1;
   pid_t served = getpid();
@@ -112,6 +112,7 @@ int casher_start_guard(char **arguments, int count) {
   if (child != 0) {
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(ends[0]);
+    *process = child;
     if (child > 0) return ends[1];
     close(ends[1]);
     errno = error;

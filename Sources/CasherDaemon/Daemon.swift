@@ -110,6 +110,7 @@ public enum Daemon {
       throw .storeInsideMount(configuration.storeDirectory)
     }
     let connections = ConnectionGuard.start()
+    defer { connections.end() }
     Faults.armFromEnvironment()
     Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
     Signals.ignore(SIGPIPE)

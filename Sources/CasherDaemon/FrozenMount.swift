@@ -63,6 +63,7 @@ extension Daemon {
       throw .storeInsideMount(configuration.storeDirectory)
     }
     let connections = ConnectionGuard.start()
+    defer { connections.end() }
     Signals.blockForWaiting([SIGTERM, SIGINT, SIGHUP])
     Signals.ignore(SIGPIPE)
     let store: Store

@@ -50,10 +50,13 @@ struct Placer {
         let name = output.path.lastComponent
         announce(output, name, directory, &facets, parent)
         if try take(output, name, directory, caller, time, &batch) { continue }
+        let former = try output.path.isAbsolute ? nil : tree.lowerStatus(of: name, in: directory.descriptor)
         try changeName(of: output, in: directory) { () throws(Errno) in
           try put(output, name, in: directory, caller, time, &permissionsLast)
         }
         settle(output, name, directory, parent)
+        // It has a link less, which its other names show.
+        if let former { overlay.invalidateInode(former.key) }
       } catch {
         throw Failure(path: output.path, cause: error.description)
       }

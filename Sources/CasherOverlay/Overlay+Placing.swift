@@ -201,7 +201,7 @@ extension Overlay {
             failure = PlacingFailure(index: planned.index, cause: error)
             continue
           }
-          if let held { settle(held, covered.status.key, through: mainView) }
+          if let held { settle(held, covered.status.key, through: nil) }
         }
         if plan.contains(where: { $0.former?.number != $0.file.number }) { try? touch(descriptor) }
       }
@@ -241,8 +241,9 @@ extension Overlay {
     return inode
   }
 
-  /// Without any name left, lower's inode can be reached through its descriptor alone.
-  func settle(_ inode: Inode, _ lower: InodeKey, through view: View) {
+  /// Without any name left, lower's inode can be reached through its descriptor alone. `view`: whose kernel knows of the
+  /// change; nil where it came through none.
+  func settle(_ inode: Inode, _ lower: InodeKey, through view: View?) {
     if let status = try? inode.status(), status.links == 0 || inode.isDirectory {
       table.pool.keepForever(inode)
       placements.removeAlias(lower)
@@ -273,7 +274,7 @@ extension Overlay {
         try body()
         guard let file else { return }
         try placements.journal?.append([.drop(file.number)])
-        unname(file, through: mainView)
+        unname(file, through: nil)
         try? touch(descriptor)
       }
     }

@@ -258,7 +258,7 @@ extension Overlay {
   }
 
   /// A placed file has lost its name; whoever has it open keeps it.
-  func unname(_ file: PlacedFile, through view: View) {
+  func unname(_ file: PlacedFile, through view: View?) {
     placements.drop(file.number)
     table.update(file.unlinked(at: Clock.now()))
     table.renames.add(1, ordering: .sequentiallyConsistent)

@@ -136,7 +136,7 @@ extension Overlay {
     notifier.send(others.map { .entry($0, name) })
   }
 
-  func didChangeAttributes(of inode: Inode, through view: View) {
+  func didChangeAttributes(of inode: Inode, through view: View?) {
     notifier.send(table.nodes(of: inode, except: view).map { .attributes($0) })
   }
 

@@ -11,12 +11,14 @@ import Glibc
 public struct ConnectionGuard: Sendable {
   /// Nil when it could not be started: everything works without it, but for that.
   private let descriptor: FileDescriptor?
+  private let process: Int32
 
   /// Starts it. To be called by the main thread, before another was started and before a lock is held. The corresponding
   /// C functions are `fork` and `prctl` (PR_SET_PDEATHSIG).
   public static func start() -> ConnectionGuard {
-    let pipe = casher_start_guard(CommandLine.unsafeArgv, CommandLine.argc)
-    return ConnectionGuard(descriptor: pipe < 0 ? nil : FileDescriptor(rawValue: pipe))
+    var process: Int32 = 0
+    let pipe = casher_start_guard(CommandLine.unsafeArgv, CommandLine.argc, &process)
+    return ConnectionGuard(descriptor: pipe < 0 ? nil : FileDescriptor(rawValue: pipe), process: process)
   }
 
   /// From now on this process serves the filesystem whose files show this device (stat(2), st_dev).
@@ -24,6 +26,14 @@ public struct ConnectionGuard: Sendable {
 
   /// This process is about to end the filesystem: its number may soon be another's.
   public func remove(device: UInt64) { send(device, isServed: false) }
+
+  /// Ends it, and returns when it is gone: nobody serves anything any more.
+  public func end() {
+    guard let descriptor else { return }
+    descriptor.close()
+    var status: Int32 = 0
+    while waitpid(process, &status, 0) < 0, errno == EINTR {}
+  }
 
   private func send(_ device: UInt64, isServed: Bool) {
     guard let descriptor else { return }

@@ -113,4 +113,25 @@ struct HardLinkTests {
       try twins.call(either: states[1])
     }
   }
+
+  @Test(
+    "When a hit takes one of a file's names away, the others and who has it open are told at once",
+    arguments: [
+      "rm out", "find . -name out -delete", "cat in > new; mv new out", "rm out; cat in > out", "ln -sf in out",
+    ])
+  func names(script: String) throws {
+    try withMount { place throws in
+      try place.write("content", to: "in")
+      let links = "stat -c %h kept; stat -L -c %h /dev/fd/9"
+      for _ in 1...3 {
+        let outcome = try place.shell(
+          """
+          printf old > kept; ln -f kept out; exec 9< kept; \(links)
+          acache -- sh -c '\(script)' 9<&-; \(links)
+          """)
+        #expect(outcome.output == "2\n2\n1\n1\n", "\(outcome)")
+      }
+      #expect(try place.counts().hits >= 1)
+    }
+  }
 }
