@@ -49,6 +49,13 @@ static int look(
   return 0;
 }
 
+int casher_device(int fd, uint64_t *device) {
+  struct statx x;
+  if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &x) < 0) return -1;
+  *device = makedev(x.stx_dev_major, x.stx_dev_minor);
+  return 0;
+}
+
 int casher_status_with_birth(int directory, const char *name, struct stat *status, int64_t *birth) {
   uint64_t mount;
   return look(directory, name, 0, status, birth, &mount);

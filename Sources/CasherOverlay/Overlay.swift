@@ -191,7 +191,7 @@ public final class Overlay: Sendable {
 
   private var mountedDevice: UInt64? {
     guard configuration.isDetached else { return (try? MountTable.top(at: directory))??.device }
-    return detachedRoot.withLock { root in try? root?.status().key.device }
+    return detachedRoot.withLock { root in try? root?.device() }
   }
 
   /// The view as a mount of its own that is attached nowhere yet: whoever has the descriptor can attach it. Of a detached

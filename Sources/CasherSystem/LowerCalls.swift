@@ -14,6 +14,14 @@ extension FileDescriptor {
     return (status, birth)
   }
 
+  /// The device that files of this filesystem show (st_dev), also where this process serves it and would have to answer
+  /// itself. The corresponding C function is `statx` (AT_STATX_DONT_SYNC).
+  public func device() throws(Errno) -> UInt64 {
+    var device: UInt64 = 0
+    try check("statx") { casher_device(rawValue, &device) }
+    return device
+  }
+
   /// As `statusAndBirth(of:)`, with the number of the mount in the upper half of the device: what is mounted at two places
   /// has two devices.
   public func statusAndMount(of name: CName) throws(Errno) -> (status: FileStatus, birth: Int64) {

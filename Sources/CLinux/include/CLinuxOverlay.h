@@ -11,6 +11,8 @@ int casher_status_with_birth(int directory, const char *name, struct stat *statu
 // The same with the mount's number, which is never given again, in the upper half of st_dev (STATX_MNT_ID_UNIQUE of Linux
 // 6.8): a directory that is mounted at two places has two devices.
 int casher_status_with_mount(int directory, const char *name, struct stat *status, int64_t *birth);
+// The device of the filesystem that the descriptor is of, without asking whoever serves it.
+int casher_device(int fd, uint64_t *device);
 // chmod(2) of what a descriptor, which may be O_PATH, is open on (fchmodat2 of Linux 6.6).
 int casher_chmod_path_descriptor(int fd, unsigned mode);
 ssize_t casher_copy_file_range_flags(
