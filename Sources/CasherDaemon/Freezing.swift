@@ -55,7 +55,7 @@ struct Freezing: Sendable {
     }
     if durability != .none { try? overlay.synchronizeJournal() }
     report.failures = failures
-    report.lost = overlay.placements.lost.map { ($0.path, "its content is no longer in the cache") }
+    report.lost = overlay.placements.lost.map { ($0.missing.path, $0.missing.reason) }
     report.files = max(0, files - overlay.placements.count)
     report.bytes = max(0, bytes - overlay.placements.bytes)
     var results = 0

@@ -131,7 +131,7 @@ extension Daemon {
     var recovery = Recovery()
     for result in record.results {
       guard case .file(let digest, _) = result.content, !kept.contains(digest) else { continue }
-      recovery.lost.append(.init(path: result.path, reason: "its content is no longer in the cache"))
+      recovery.lost.append(.init(path: result.path, reason: Missing.goneContent))
     }
     return recovery
   }

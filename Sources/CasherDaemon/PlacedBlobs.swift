@@ -93,14 +93,14 @@ final class PlacedBlobs: BlobSource {
 
   /// What runs that an earlier daemon of the mount kept have left, and that is not there: where the list of what was placed
   /// is damaged, some of it was. To be called before `adopt`'s pins are given up.
-  func suspected(in tree: Tree) -> [Recovery.Lost] {
-    var result: [FilePath: Recovery.Lost] = [:]
+  func suspected(in tree: Tree) -> [Missing] {
+    var result: [FilePath: Missing] = [:]
     for id in (try? store.pinnedRuns(of: owner)) ?? [] {
       guard let run = try? store.run(id), let record = try? RunRecord(encoded: run.body) else { continue }
       let reason = "run \(id.hexadecimal.prefix(12)) has made it, unless it was removed since"
       for output in record.outputs where !output.path.isAbsolute {
         guard case .file = output.content, !isThere(output.path, in: tree) else { continue }
-        result[output.path] = Recovery.Lost(path: output.path, reason: reason)
+        result[output.path] = Missing(path: output.path, reason: reason)
       }
     }
     return result.values.sorted { $0.path < $1.path }

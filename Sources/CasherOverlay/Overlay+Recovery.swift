@@ -2,26 +2,36 @@ import CLinux
 import CasherSystem
 import Glibc
 
-/// What came of reading the journal of a mount that did not end as it should.
-public struct Recovery: Sendable {
-  /// A file that was shown and cannot be had.
-  public struct Lost: Sendable {
-    /// Relative to the mount's root.
-    public let path: FilePath
-    public let reason: String
+/// A file that was shown and cannot be had.
+public struct Missing: Sendable {
+  /// Relative to the mount's root.
+  public let path: FilePath
+  public let reason: String
 
-    public init(path: FilePath, reason: String) {
-      self.path = path
-      self.reason = reason
-    }
+  public init(path: FilePath, reason: String) {
+    self.path = path
+    self.reason = reason
   }
 
+  public static let goneDirectory = "its directory is gone"
+  public static let goneContent = "its content is no longer in the cache"
+}
+
+/// What the journal tells of a file that cannot be had.
+public struct LostFile: Sendable {
+  let entry: JournalEntry
+  /// Where it was, and why it cannot be had.
+  public let missing: Missing
+}
+
+/// What came of reading the journal of a mount that did not end as it should.
+public struct Recovery: Sendable {
   /// Files that are placed again.
   public var files = 0
   public var bytes: Int64 = 0
-  public var lost: [Lost] = []
+  public var lost: [Missing] = []
   /// Files that may have been shown, when nothing tells any more.
-  public var suspected: [Lost] = []
+  public var suspected: [Missing] = []
   /// The journal ended in something that cannot be read: a step that was not completed, or damage.
   public var wasTorn = false
   public static let tornReason =
@@ -30,20 +40,25 @@ public struct Recovery: Sendable {
   public init() {}
 }
 
+extension JournalEntry {
+  fileprivate func lost(at path: FilePath, _ reason: String) -> LostFile {
+    LostFile(entry: self, missing: Missing(path: path, reason: reason))
+  }
+}
+
 extension Overlay {
   /// Places what the journal says was placed when the last daemon ended. To be called once, before `mount`.
   public func recover() -> Recovery {
     var recovery = Recovery()
     recovery.wasTorn = journalled.isDamaged
     guard !journalled.entries.isEmpty, let blobs = placements.blobs else { return recovery }
-    var kept: [JournalEntry] = []
+    var kept: [LostFile] = []
     let groups = Dictionary(grouping: journalled.entries) { DirectoryIdentity($0.directory) }
     let found = findDirectories(groups)
     for (identity, entries) in groups {
       guard let directory = found[identity] else {
         for entry in entries where entry.ordinary?.boot != BootNumber.current && !isMadeAgain(entry) {
-          kept.append(entry)
-          recovery.lost.append(.init(path: entry.path, reason: "its directory is gone"))
+          kept.append(entry.lost(at: entry.path, Missing.goneDirectory))
         }
         continue
       }
@@ -56,8 +71,7 @@ extension Overlay {
           // What stands in lower and was not to be replaced came after.
           if hidden == .newer { continue }
           guard blobs.has(entry.file.blob) else {
-            kept.append(entry)
-            recovery.lost.append(.init(path: path, reason: "its content is no longer in the cache"))
+            kept.append(entry.lost(at: path, Missing.goneContent))
             continue
           }
           if hidden == .covered { try removeCovered(entry, in: directory) }
@@ -65,13 +79,12 @@ extension Overlay {
           recovery.files += 1
           recovery.bytes &+= entry.file.size
         } catch {
-          kept.append(entry)
-          recovery.lost.append(.init(path: path, reason: error.description))
+          kept.append(entry.lost(at: path, error.description))
         }
       }
       placements.add(files, to: directory.inode)
     }
-    recovery.lost.sort { $0.path < $1.path }
+    recovery.lost = kept.map(\.missing).sorted { $0.path < $1.path }
     placements.setLost(kept)
     try? compactJournal()
     return recovery
@@ -82,26 +95,33 @@ extension Overlay {
   public func recoverLost() -> [PlacedFile] {
     guard let blobs = placements.blobs, !placements.lost.isEmpty else { return [] }
     var placed: [PlacedFile] = []
-    var kept: [JournalEntry] = []
-    let lost = placements.lost
+    var kept: [LostFile] = []
+    let lost = placements.lost.map(\.entry)
     let found = findDirectories(Dictionary(grouping: lost) { DirectoryIdentity($0.directory) })
     for entry in lost {
       guard let directory = found[DirectoryIdentity(entry.directory)] else {
-        if !isMadeAgain(entry) { kept.append(entry) }
+        if !isMadeAgain(entry) { kept.append(entry.lost(at: entry.path, Missing.goneDirectory)) }
         continue
       }
-      let isSettled = placements.names.with(directory.identity) { () -> Bool in
-        if placements.file(entry.name, in: directory.identity) != nil { return true }
-        guard let hidden = try? standing(entry, in: directory, blobs) else { return false }
-        if hidden == .newer { return true }
-        guard blobs.has(entry.file.blob) else { return false }
-        if hidden == .covered, (try? removeCovered(entry, in: directory)) == nil { return false }
+      // Why it is still not to be had; nil when it is, or need not be.
+      let obstacle = placements.names.with(directory.identity) { () -> String? in
+        if placements.file(entry.name, in: directory.identity) != nil { return nil }
+        do throws(Errno) {
+          let hidden = try standing(entry, in: directory, blobs)
+          if hidden == .newer { return nil }
+          guard blobs.has(entry.file.blob) else { return Missing.goneContent }
+          if hidden == .covered { try removeCovered(entry, in: directory) }
+        } catch { return error.description }
         placements.add([(entry.name, entry.file)], to: directory.inode)
         table.renames.add(1, ordering: .sequentiallyConsistent)
         placed.append(entry.file)
-        return true
+        return nil
       }
-      if isSettled { invalidateEntry(entry.name, inDirectory: directory.key) } else { kept.append(entry) }
+      if let obstacle {
+        kept.append(entry.lost(at: table.path(of: directory.inode).appending(entry.name), obstacle))
+      } else {
+        invalidateEntry(entry.name, inDirectory: directory.key)
+      }
     }
     placements.setLost(kept)
     try? compactJournal()

@@ -32,7 +32,7 @@ public final class Placements: Sendable {
     var runs: [Digest: Int] = [:]
     /// How often each name is placed, whatever its directory.
     var names: [FilePath: Int] = [:]
-    var lost: [JournalEntry] = []
+    var lost: [LostFile] = []
     /// Directories that are known to be on lower's disk.
     var durable: Set<DirectoryKey> = []
     /// Files that have become ordinary and may not be on lower's disk yet.
@@ -116,9 +116,9 @@ public final class Placements: Sendable {
   var directories: [Inode] { state.withLock { $0.directories.values.map(\.inode) } }
 
   /// What the journal names and could not be had.
-  public var lost: [JournalEntry] { state.withLock { $0.lost } }
+  public var lost: [LostFile] { state.withLock { $0.lost } }
 
-  func setLost(_ entries: [JournalEntry]) { state.withLock { $0.lost = entries } }
+  func setLost(_ files: [LostFile]) { state.withLock { $0.lost = files } }
 
   /// Whether there are files that have become ordinary and that lower has not synced yet.
   public var hasUnsynced: Bool { state.withLock { !$0.unsynced.isEmpty } }
@@ -277,6 +277,6 @@ public final class Placements: Sendable {
         result.append(JournalEntry(directory: place, name: name, file: file, covers: nil))
       }
     }
-    return result + lost
+    return result + lost.map(\.entry)
   }
 }

@@ -93,10 +93,7 @@ extension Store {
         report.checkedBlobs += 1
         if let problem = try problem(with: row) {
           report.problems.append(problem)
-          if repair {
-            try drop(row)
-            report.repaired += 1
-          }
+          if repair, try drop(row) { report.repaired += 1 }
         }
         report.checkedBytes &+= row.stored
         progress?(report.checkedBytes, total)
@@ -128,19 +125,17 @@ extension Store {
     return nil
   }
 
-  /// Removes a blob and the runs that name it. Pins stay with it as a damaged row, so that it can be put again.
-  private func drop(_ row: BlobRow) throws(StoreError) {
+  /// Removes a blob and the runs that name it. Pins stay with it as a damaged row, so that it can be put again. Returns
+  /// whether there was anything left to remove.
+  private func drop(_ row: BlobRow) throws(StoreError) -> Bool {
     try database.write { connection throws(StoreError) in
       // Someone may have put it anew since it was looked at.
-      guard let present = try BlobRow.find(row.digest, connection), present.stamp == row.stamp else { return }
+      guard let present = try BlobRow.find(row.digest, connection), present.stamp == row.stamp else { return true }
       try connection.run("UPDATE blobs SET damaged = 1, reserved = 0 WHERE id = ?", .integer(row.id))
       var blobs = [row.id]
-      for run in try connection.all(
-        "SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id), map: { $0.integer(0) })
-      {
-        blobs += try removeRun(run, connection)
-      }
-      try removeUnnamed(blobs, connection)
+      let runs = try connection.all("SELECT run FROM run_blobs WHERE blob = ?", .integer(row.id)) { $0.integer(0) }
+      for run in runs { blobs += try removeRun(run, connection) }
+      return try removeUnnamed(blobs, connection) > 0 || !runs.isEmpty || !present.isDamaged
     }
   }
 

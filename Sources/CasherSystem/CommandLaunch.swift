@@ -72,6 +72,8 @@ public struct CommandLaunch: Sendable {
     let go: FileDescriptor
     let isTraced: Bool
     let isWatched: Bool
+    let hasRoot: Bool
+    let hasView: Bool
   }
 
   public init(arguments: [[UInt8]], environment: [[UInt8]], directory: FilePath, streams: [FileDescriptor?]) {
@@ -103,7 +105,7 @@ public struct CommandLaunch: Sendable {
     }
     return Process(
       id: child, reports: reports.reading, go: go.writing, isTraced: tracer != nil,
-      isWatched: root?.isWatched == true)
+      isWatched: root?.isWatched == true, hasRoot: root != nil, hasView: view != nil)
   }
 
   private func fork(report: FileDescriptor, go: FileDescriptor) -> pid_t {
@@ -190,8 +192,21 @@ extension CommandLaunch.Process {
     _ = try? go.writeAll([0])
     go.close()
     while let report = nextReport() { note(report) }
-    result.outcome = outcome ?? (isTraced && !handedOver ? .noTracer(nil) : .running)
+    result.outcome = withoutDaemon(outcome, result.candidates) ?? (isTraced && !handedOver ? .noTracer(nil) : .running)
     return result
+  }
+
+  /// A command that cannot be had in a view whose daemon has gone may well be there without it.
+  private func withoutDaemon(_ outcome: CommandLaunch.Outcome?, _ candidates: [Int32]) -> CommandLaunch.Outcome? {
+    switch outcome {
+    case .notFound(let error), .notExecutable(let error):
+      let errors = candidates + [error.rawValue]
+      guard hasRoot || hasView, let lost = errors.first(where: { [ENOTCONN, ECONNABORTED].contains($0) }) else {
+        return outcome
+      }
+      return hasRoot ? .noRoot(Errno(rawValue: lost)) : .noView(Errno(rawValue: lost))
+    default: return outcome
+    }
   }
 
   private func nextReport() -> casher_launch_report? {

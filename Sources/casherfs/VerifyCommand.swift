@@ -74,6 +74,9 @@ private func verifyStore(_ arguments: Arguments) throws(Failure) -> ExitCode {
         + (found == 0 ? "all is right" : "\(found) problem\(found == 1 ? "" : "s")")
         + (report.repaired > 0 ? ", \(report.repaired) mended" : ""))
     if found > 0, !isRepairing { Console.print("'casherfs verify --store --repair' drops what cannot be trusted") }
+    if found > 0, isRepairing, report.repaired == 0 {
+      Console.print("what is left is still listed by a directory that is or was mounted: freeze or unmount that first")
+    }
   }
   return isSound ? .success : .failure
 }

@@ -62,6 +62,17 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     if early == nil { store.close() }
   }
 
+  @Test func `a repair counts a blob once, although it stays pinned`() throws {
+    let (place, blob, _, _) = try prepare()
+    let store = try place.open()
+    defer { store.close() }
+    try store.pin(blobs: [blob], for: "mount")
+    try overwrite(place.blobPath(blob), flip)
+    #expect(try store.verify(repair: true).repaired > 0)
+    let again = try store.verify(repair: true)
+    #expect(again.problems == [.corruptBlob(blob)] && again.repaired == 0)
+  }
+
   @Test func `a compressed blob whose bytes were changed is never given`() throws {
     let (place, _, soft, _) = try prepare()
     try overwrite(place.blobPath(soft, compressed: true)) {

@@ -159,6 +159,21 @@ import Testing
     }
   }
 
+  @Test("A freeze names what could not be had with its own reason: lost from the cache, or in a directory that is gone")
+  func reasons() throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try place.shell("rm -r '\(place.base)/cache/blobs'", in: "/")
+      #expect(try place.casherfs("mount", place.work).error.contains("cannot be had"))
+      try place.shell("rm -r d")
+      let frozen = try place.casherfs("freeze", place.work)
+      #expect(frozen.error.contains("big: its content is no longer in the cache"), "\(frozen)")
+      #expect(frozen.error.contains("d/other: its directory is gone"), "\(frozen)")
+      #expect(try place.casherfs("freeze", "--forget-missing", place.work).error.contains("big"))
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+    }
+  }
+
   @Test("A directory that was made again by hand after the cache was lost is not said to be gone")
   func madeAgainByHand() throws {
     try withPlaced { place throws in
