@@ -22,6 +22,8 @@ public struct FreezeReport: Sendable {
   public var failures: [(path: FilePath, reason: String)] = []
   /// What could not be had when the journal of a killed daemon was read.
   public var lost: [(path: FilePath, reason: String)] = []
+  /// Those of both kinds that were given up after it.
+  public var forgotten: [(path: FilePath, reason: String)] = []
   /// What the store has the freeze under; nil when it was not put on record.
   public var record: Int64?
   /// Why it could not be put on record.
@@ -67,6 +69,18 @@ struct Freezing: Sendable {
     }
     if files > 0 || !report.isComplete || cause != nil { write(report, cause, results: results) }
     return report
+  }
+
+  /// Gives up what a freeze could not have.
+  func giveUp(_ report: inout FreezeReport) {
+    let missing = Set(overlay.forgetMissing())
+    report.forgotten += report.failures.filter { missing.contains($0.path) }
+    report.failures.removeAll { missing.contains($0.path) }
+    if (try? overlay.forgetLost()) != nil {
+      report.forgotten += report.lost
+      report.lost = []
+    }
+    for (path, reason) in report.forgotten { log.write("forgotten", [("path", "\(path)"), ("reason", reason)]) }
   }
 
   private func synchronizeLower() throws(Errno) {
@@ -115,12 +129,12 @@ extension Daemon {
     defer { state.close() }
     let overlay = try state.makeOverlay(recorder: RunTable { _ in [] })
     let recovery = state.recover(overlay)
-    if givingUp { try? overlay.forgetLost() }
     let placements = overlay.placements
     let freezing = state.freezing(overlay, state.makeDigester(overlay))
     var report = following({ (placements.count, placements.bytes) }) { freezing.run(.recovery) }
     if recovery.wasTorn { report.failures.append((configuration.directory, Recovery.tornReason)) }
     report.failures += recovery.suspected.map { ($0.path, "may be missing: \($0.reason)") }
+    if givingUp { freezing.giveUp(&report) }
     state.settle(overlay)
     return report
   }

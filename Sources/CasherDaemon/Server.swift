@@ -117,11 +117,10 @@ struct ControlHandler {
         return .answer(lines: ["\(error)"], status: 1)
       }
     case "freeze", "freeze-giving-up":
-      if request == "freeze-giving-up" { try? services.overlay.forgetLost() }
       // What a run that has just ended left is among the results once it is read.
       waitForCaptures()
-      let report = services.freezing.run(.freeze)
-      if request == "freeze-giving-up" { services.overlay.forgetMissing() }
+      var report = services.freezing.run(.freeze)
+      if request == "freeze-giving-up" { services.freezing.giveUp(&report) }
       return .answer(lines: lines(report), status: report.isComplete ? 0 : 1)
     case "status": return .answer(lines: status(), status: 0)
     case "unmount":
@@ -147,11 +146,13 @@ struct ControlHandler {
     }
   }
 
-  /// `files=N`, `bytes=N`, `record=ID` or `unrecorded=REASON`, then a line for each path that is not an ordinary file.
+  /// `files=N`, `bytes=N`, `record=ID` or `unrecorded=REASON`, then a line for each path that is not an ordinary file, and
+  /// for each that was given up.
   private func lines(_ report: FreezeReport) -> [String] {
     ["files=\(report.files)", "bytes=\(report.bytes)"]
       + (report.record.map { ["record=\($0)"] } ?? []) + (report.unrecorded.map { ["unrecorded=\($0)"] } ?? [])
       + (report.failures + report.lost).map { "failed=\($0.path): \($0.reason)" }
+      + report.forgotten.map { "forgotten=\($0.path): \($0.reason)" }
   }
 
   /// Until what runs have left so far is in the store.

@@ -67,9 +67,10 @@ extension Overlay {
     }
   }
 
-  /// Gives up placed files whose content can no longer be had.
-  public func forgetMissing() {
-    guard let blobs = placements.blobs else { return }
+  /// Gives up placed files whose content can no longer be had. Returns their paths, relative to the mount's root.
+  public func forgetMissing() -> [FilePath] {
+    guard let blobs = placements.blobs else { return [] }
+    var forgotten: [FilePath] = []
     for directory in placements.directories {
       for (name, file) in placements.files(in: directory.directoryKey) where !blobs.has(file.blob) {
         if let content = try? openContent(of: file) {
@@ -81,10 +82,12 @@ extension Overlay {
             (try? placements.journal?.append([.drop(file.number)])) != nil
           else { return }
           forgetPlaced(file.number, name, directory)
+          forgotten.append(table.path(of: directory).appending(name))
         }
       }
     }
     try? compactJournal()
+    return forgotten
   }
 
   /// Under the lock of the directory's names: the file comes to stand in lower first, then the journal says so, then

@@ -65,6 +65,7 @@ struct FreezeOutcome {
   private var files = 0
   private var bytes: Int64 = 0
   private(set) var failures: [String] = []
+  private var forgotten: [String] = []
   /// The number that it is on record under.
   private var record: Int64?
   private var unrecorded: String?
@@ -76,6 +77,7 @@ struct FreezeOutcome {
     bytes = report.bytes
     (record, unrecorded) = (report.record, report.unrecorded)
     failures = (report.failures + report.lost).map { "\($0.path): \($0.reason)" }
+    forgotten = report.forgotten.map { "\($0.path): \($0.reason)" }
   }
 
   /// From a daemon's lines.
@@ -87,6 +89,7 @@ struct FreezeOutcome {
       case "record": record = Int64(value)
       case "unrecorded": unrecorded = value
       case "failed": failures.append(value)
+      case "forgotten": forgotten.append(value)
       default: break
       }
     }
@@ -94,7 +97,7 @@ struct FreezeOutcome {
 
   /// Prints it, and gives the exit code.
   func report(_ directory: FilePath) -> ExitCode {
-    if files > 0 || failures.isEmpty {
+    if files > 0 || (failures.isEmpty && forgotten.isEmpty) {
       Console.print(
         files == 0
           ? "\(directory): every file is an ordinary one"
@@ -109,5 +112,6 @@ struct FreezeOutcome {
   /// Names what is not an ordinary file.
   func complain() {
     for failure in failures { Console.complain(failure) }
+    for file in forgotten { Console.complain("\(file); forgotten") }
   }
 }

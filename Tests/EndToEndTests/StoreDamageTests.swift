@@ -169,8 +169,25 @@ import Testing
       let frozen = try place.casherfs("freeze", place.work)
       #expect(frozen.error.contains("big: its content is no longer in the cache"), "\(frozen)")
       #expect(frozen.error.contains("d/other: its directory is gone"), "\(frozen)")
-      #expect(try place.casherfs("freeze", "--forget-missing", place.work).error.contains("big"))
+      let given = try place.casherfs("freeze", "--forget-missing", place.work)
+      #expect(given.status == 0 && given.error.contains("gone; forgotten"), "\(given)")
       #expect(try place.casherfs("unmount", place.work).status == 0)
+    }
+  }
+
+  @Test("Only what still cannot be had is forgotten", arguments: [false, true])
+  func forgetting(isMounted: Bool) throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      let away = "cd '\(place.base)/cache' && mv blobs away && mkdir -m 700 blobs"
+      let back = "cd '\(place.base)/cache' && rmdir blobs && mv away blobs"
+      try place.shell(away, in: "/")
+      #expect(try place.casherfs("mount", place.work).error.contains("big cannot be had"))
+      if !isMounted { try killDaemon(place) }
+      try place.shell(back, in: "/")
+      let frozen = try place.casherfs("freeze", "--forget-missing", place.work)
+      #expect(frozen.status == 0 && frozen.error == "", "\(frozen)")
+      #expect(try areWhole(place))
     }
   }
 
