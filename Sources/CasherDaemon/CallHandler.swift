@@ -257,6 +257,7 @@ struct CallHandler {
     let id = SHA256.digest(of: Randomness.bytes(32))
     let secret = FilePath(SHA256.digest(of: Randomness.bytes(32)).hexadecimal)
     let overlay = services.overlay
+    overlay.expectRequests()
     let recorder = RunRecorder(tree: services.tree, digester: services.digester) { key in
       guard let inode = overlay.inode(for: key) else { return nil }
       return try? inode.openForReading()

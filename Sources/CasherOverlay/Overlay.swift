@@ -444,6 +444,11 @@ public final class Overlay: Sendable {
     if let found { invalidateInode(found.status.key) }
   }
 
+  /// A command is about to begin in a view: many requests will come.
+  public func expectRequests() {
+    if configuration.keepsAwake { RequestPace.shared.expect() }
+  }
+
   /// Makes all views ask again for the attributes and the content; returns at once.
   public func invalidateInode(_ key: InodeKey) {
     guard let inode = table.inode(for: key) else { return }

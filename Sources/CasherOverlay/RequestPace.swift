@@ -1,7 +1,8 @@
 import CasherSystem
 import Synchronization
 
-/// Notices when requests come one right after the other, and then keeps the processors awake until they no longer do.
+/// Notices when requests come one right after the other, or is told that they will, and then keeps the processors awake
+/// until they no longer do.
 ///
 /// Who makes a request waits for its answer, and the thread that gives the answer waits for the next: so the processor
 /// of each would go to sleep and be woken for every single request. Where that takes long, it takes half of a miss. The
@@ -11,8 +12,8 @@ final class RequestPace: Sendable {
   static let shared = RequestPace()
 
   /// A burst: so many requests within so many nanoseconds.
-  private static let burst = 32
-  private static let burstTime: Int64 = 8_000_000
+  private static let burst = 8
+  private static let burstTime: Int64 = 4_000_000
   /// How long the processors stay awake after a burst, nanoseconds.
   private static let pause: Int64 = 10_000_000
 
@@ -38,6 +39,15 @@ final class RequestPace: Sendable {
     }
     let now = Clock.monotonic()
     guard now &- lastMark.exchange(now, ordering: .relaxed) < RequestPace.burstTime else { return }
+    keepAwake(since: now)
+  }
+
+  /// Requests are about to come.
+  func expect() {
+    if isWanted.load(ordering: .relaxed) { keepAwake(since: Clock.monotonic()) }
+  }
+
+  private func keepAwake(since now: Int64) {
     lastBurst.store(now, ordering: .relaxed)
     if !isAwake.load(ordering: .relaxed) { wake() }
   }
