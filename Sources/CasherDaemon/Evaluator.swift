@@ -114,7 +114,8 @@ struct Evaluator {
         try tree.open(path, following: following)
       }
       return .file(digest, Protection(digested, countingLinks: !path.isAbsolute))
-    case .symlink: return .symlink(target: try tree.readLink(path))
+    case .symlink:
+      return .symlink(target: try tree.readLink(path), user: status.owner, group: status.group)
     case .directory: return .directory(Protection(status))
     default:
       return .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev))

@@ -67,6 +67,14 @@ extension InputDifference: CustomStringConvertible {
   /// One line: what was, what is.
   public var description: String {
     if note.hasSuffix("others are not") { return "\(subject): \(note)" }
-    return "\(subject): was \(was)\(note.isEmpty ? "" : " (\(note))"), is \(now)"
+    let owners = symlinkOwners
+    return "\(subject): was \(was)\(owners.was)\(note.isEmpty ? "" : " (\(note))"), is \(now)\(owners.now)"
+  }
+
+  /// Of two symlinks to the same, whose they are; nothing of what differs in more than that.
+  private var symlinkOwners: (was: String, now: String) {
+    guard case .symlink(let target, let user, let group) = was, case .symlink(target, let userNow, let groupNow) = now
+    else { return ("", "") }
+    return (" owner \(user):\(group)", " owner \(userNow):\(groupNow)")
   }
 }

@@ -216,7 +216,8 @@ private struct RecordingBuilder {
           )
         }
         throw .inputUnreadable(path, 5)
-      case .symlink: return (.entry, .symlink(target: target ?? FilePath([])))
+      case .symlink:
+        return (.entry, .symlink(target: target ?? FilePath([]), user: status.owner, group: status.group))
       case .directory: return (.entry, .directory(Protection(status)))
       default: return (.entry, .special(status.type, Protection(status), device: UInt64(status.raw.st_rdev)))
       }

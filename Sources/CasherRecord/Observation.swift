@@ -71,7 +71,8 @@ public struct Observation: Hashable, Sendable {
 public enum Value: Hashable, Sendable {
   case absent
   case file(Digest, Protection)
-  case symlink(target: FilePath)
+  /// A symlink has no permission bits of its own.
+  case symlink(target: FilePath, user: UInt32, group: UInt32)
   case directory(Protection)
   case special(FileType, Protection, device: UInt64)
   /// Digest of the sorted names and types.
@@ -205,9 +206,11 @@ extension Value: ByteCodable {
       encoder.put(1 as UInt8)
       encoder.put(digest)
       encoder.put(protection)
-    case .symlink(let target):
-      encoder.put(2 as UInt8)
+    case .symlink(let target, let user, let group):
+      encoder.put(13 as UInt8)
       encoder.put(target)
+      encoder.put(user)
+      encoder.put(group)
     case .directory(let protection):
       encoder.put(3 as UInt8)
       encoder.put(protection)
@@ -246,7 +249,8 @@ extension Value: ByteCodable {
     switch try decoder.byte() {
     case 0: self = .absent
     case 1: self = .file(try decoder.digest(), try decoder.value())
-    case 2: self = .symlink(target: try decoder.path())
+    // As it was stored without owners: equal to no symlink, since nobody has this number.
+    case 2: self = .symlink(target: try decoder.path(), user: .max, group: .max)
     case 3: self = .directory(try decoder.value())
     case 4:
       self = .special(try FileType(from: &decoder), try decoder.value(), device: try decoder.uint64())
@@ -259,6 +263,7 @@ extension Value: ByteCodable {
     case 10: self = .attributes(try decoder.digest())
     case 11: self = .stamp(size: try decoder.int64(), modified: try decoder.int64(), permissions: try decoder.uint32())
     case 12: self = .unreadable(try decoder.int32())
+    case 13: self = .symlink(target: try decoder.path(), user: try decoder.uint32(), group: try decoder.uint32())
     default: throw DecodingFailure("unknown kind of value")
     }
   }
@@ -270,7 +275,7 @@ extension Value: CustomStringConvertible {
     switch self {
     case .absent: "absent"
     case .file(let digest, let protection): "file \(digest.hexadecimal.prefix(12)) \(words(protection))"
-    case .symlink(let target): "symlink to \(target)"
+    case .symlink(let target, _, _): "symlink to \(target)"
     case .directory(let protection): "directory \(words(protection))"
     case .special(let type, let protection, _): "\(type) \(words(protection))"
     case .listing(let digest): "listing \(digest.hexadecimal.prefix(12))"

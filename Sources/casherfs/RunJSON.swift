@@ -69,7 +69,11 @@ enum RunJSON {
     case .absent: .object([("type", .string("absent"))])
     case .file(let digest, let protection):
       .object([("type", .string("file")), ("sha256", .digest(digest))] + members(protection))
-    case .symlink(let target): .object([("type", .string("symlink")), ("target", .path(target))])
+    case .symlink(let target, let user, let group):
+      .object([
+        ("type", .string("symlink")), ("target", .path(target)), ("user", .integer(Int64(user))),
+        ("group", .integer(Int64(group))),
+      ])
     case .directory(let protection): .object([("type", .string("directory"))] + members(protection))
     case .listing(let digest): .object([("type", .string("listing")), ("sha256", .digest(digest))])
     default: .object([("type", .string("other")), ("text", .string(value.description))])

@@ -45,6 +45,18 @@ struct ExplainTests {
     }
   }
 
+  @Test("Of a symlink that was given to another user, whose it was and whose it is", .root)
+  func symlinkOwner() throws {
+    try withMount { place throws in
+      try place.shell("ln -s in link; chown -h 12:34 link")
+      try place.acache("stat -c %u link")
+      try place.shell("chown -h 56:34 link")
+      #expect(
+        try explain(place, "stat -c %u link").contains(
+          "link: was symlink to in owner 12:34, is symlink to in owner 56:34"))
+    }
+  }
+
   @Test("Ten paths at most, and the count of the rest")
   func many() throws {
     try withMount { place throws in

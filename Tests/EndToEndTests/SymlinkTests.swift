@@ -104,4 +104,18 @@ struct SymlinkTests {
       try twins.call(either: script)
     }
   }
+
+  @Test("The owner of a symlink counts", .root)
+  func owner() throws {
+    try withTwins(prepare: "ln -s nowhere link") { twins throws in
+      try twins.missThenHit("stat -c '%u %g' link")
+      try twins.edit("chown -h 12:34 link")
+      try twins.missThenHit("stat -c '%u %g' link")
+      try twins.edit("chown -h 0:34 link")
+      try twins.missThenHit("stat -c '%u %g' link")
+      try twins.edit("chown -h 12:34 link")
+      try twins.hit("stat -c '%u %g' link")
+      try twins.missThenHit("chown -h --from=12 56 link; stat -c '%u %g' link")
+    }
+  }
 }
