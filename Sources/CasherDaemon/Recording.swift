@@ -513,15 +513,17 @@ private struct RecordingBuilder {
   private mutating func linkOutputs() {
     var first: [InodeKey: FilePath] = [:]
     for (path, state) in paths.sorted(by: { $0.key < $1.key }) where !state.isProduced {
-      if let status = state.before.status, status.type == .regular, first[status.key] == nil {
+      if let status = state.before.status, status.type != .directory, first[status.key] == nil {
         first[status.key] = path
       }
     }
     for index in recording.outputs.indices {
       let output = recording.outputs[index]
-      guard case .file(_, _, let inPlace) = output.content, !inPlace, let status = statuses[output.path] ?? nil,
-        status.links > 1
-      else { continue }
+      switch output.content {
+      case .file(_, _, inPlace: false), .symlink, .fifo: break
+      case .file, .directory, .hardLink, .removed: continue
+      }
+      guard let status = statuses[output.path] ?? nil, status.links > 1 else { continue }
       if let other = first[status.key], other != output.path {
         recording.outputs[index].content = .hardLink(of: other)
       } else {

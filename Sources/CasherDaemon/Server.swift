@@ -55,6 +55,7 @@ struct Server: Sendable {
     case .control(let request):
       connection.send(ControlHandler(services: services).answer(request))
     case .call(var request):
+      services.overlay.expectRequests()
       do throws(InvalidConfiguration) { try services.callConfiguration.apply(to: &request) } catch {
         services.log.write("error", [("what", "configuration"), ("reason", "\(error)")])
         connection.send(.plain("\(error)"))

@@ -62,6 +62,16 @@ struct HardLinkTests {
     }
   }
 
+  @Test("Links of symlinks and FIFOs are links after a hit", arguments: ["ln p q; ln -P l m", "mkdir c; cp -al p l d c"])
+  func ofSpecialFiles(script: String) throws {
+    try withTwins(prepare: "mkfifo p; ln -s nowhere l; mkdir d; ln p d/p") { twins throws in
+      try twins.miss(script)
+      try twins.edit("stat -c '%n %h' p l; rm -rf q m c")
+      try twins.hit(script)
+      try twins.edit("stat -c '%n %h' * d/*; chmod 600 p; stat -c '%n %a' *")
+    }
+  }
+
   @Test("cp -l of a tree")
   func treeOfLinks() throws {
     try withTwins(prepare: "mkdir d; echo 1 > d/a; echo 2 > d/b") { twins throws in
