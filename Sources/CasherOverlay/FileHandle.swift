@@ -50,8 +50,8 @@ final class FileHandle: @unchecked Sendable {  // `owners` is only touched under
   /// takes a file that is open for reading too (mmap(2)).
   var mapsLower: Bool { isPassthrough && flags & O_ACCMODE == O_RDWR }
 
-  /// A descriptor with the handle's access of lower, or of a placed file's blob; opened at the first need, and again
-  /// when a file that is read through the daemon has become an ordinary one.
+  /// A descriptor with the handle's access of lower, or of a placed file's blob; opened at the first need unless the handle
+  /// was made with it, and again when a file that is read through the daemon has become an ordinary one.
   func descriptor() throws(Errno) -> FileDescriptor {
     let epoch = node.inode.key.isPlaced && !holdsDescriptor ? node.inode.presentEpoch : 0
     return try lower.withLock { lower throws(Errno) in

@@ -141,6 +141,7 @@ extension Request {
     }
   }
 
+  /// `lower` is kept where the daemon may not be able to open it again: permission bits bind who opens, not who has open.
   private func handleOfCreated(_ node: Node, _ lower: FileDescriptor, flags: Int32) throws(Errno) -> FileHandle {
     let pool = overlay.table.pool
     let path: FileDescriptor
@@ -150,8 +151,9 @@ extension Request {
     }
     _ = pool.install(path, for: node.inode)
     let isPassthrough = registerBacking(of: node.inode) != nil
-    if isPassthrough { lower.close() }
-    return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: isPassthrough ? nil : lower)
+    let isKept = !isPassthrough || SystemAdministration.isLent
+    if !isKept { lower.close() }
+    return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: isKept ? lower : nil)
   }
 
   /// Opens lower, or leaves that to the kernel, and truncates. The inode's descriptor is held until `end`.
@@ -172,8 +174,12 @@ extension Request {
           try path.openAgain(flags & (FileHandle.lowerFlags | O_TRUNC))
         }
       } else if flags & O_TRUNC != 0 || SystemAdministration.isLent {
-        // Without privilege of its own the daemon must be refused here what the kernel would open in its place.
-        try path.openAgain(flags & (O_ACCMODE | O_APPEND | O_TRUNC) | O_NONBLOCK).close()
+        let opened = try pool.givingWay { () throws(Errno) in
+          try path.openAgain(flags & (O_ACCMODE | O_APPEND | O_TRUNC) | O_NONBLOCK)
+        }
+        // Without privilege of its own the daemon must be refused here what the kernel would open in its place, and keeps
+        // what it got: an open file stays usable when its permission bits forbid to open it.
+        if SystemAdministration.isLent { lower = opened } else { opened.close() }
       }
       if flags & O_TRUNC != 0 { try clearPrivileges(path) }
       return FileHandle(node: node, flags: flags, isPassthrough: isPassthrough, lower: lower, isServed: isServed)

@@ -94,6 +94,46 @@ struct CapabilityTests {
     #expect(outcome.output == "other\n", "\(outcome.error)")
   }
 
+  @Test("A file that is open is truncated, synced and copied from whatever its permission bits have become")
+  func anOpenFileStaysUsable() throws {
+    let outcome = try Capability.script(
+      """
+      casherfs mount work || exit
+      casherfs status --json work | grep -o '"passthrough": [a-z]*'
+      cat >uses.py <<'PYTHON'
+      import os
+      def use(name, flags, mode):
+          file = os.open("work/" + name, flags, mode)
+          os.chmod("work/" + name, 0)
+          if flags & os.O_ACCMODE == os.O_RDWR:
+              os.write(file, b"content")
+              os.fsync(file)
+              os.fdatasync(file)
+              os.posix_fallocate(file, 0, 9)
+              os.ftruncate(file, 5)
+          other = os.open("work", os.O_TMPFILE | os.O_RDWR, 0)
+          copied = os.copy_file_range(file, other, 5, 0)
+          print(name, os.lseek(file, 0, os.SEEK_HOLE), copied, os.pread(other, 9, 0))
+          os.fsync(other)
+      use("made", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+      open("work/found", "w").close()
+      use("found", os.O_RDWR, 0)
+      with open("work/read", "w") as file: file.write("12345")
+      use("read", os.O_RDONLY, 0)
+      PYTHON
+      python3 uses.py
+      casherfs unmount work
+      """, capability: "file")
+    #expect(
+      outcome.output == """
+        "passthrough": true
+        made 5 5 b'conte'
+        found 5 5 b'conte'
+        read 5 5 b'12345'
+
+        """, "\(outcome.error)")
+  }
+
   @Test("What the user may not open is not opened by passthrough, whatever the permission bits say")
   func whatTheUserMayNotOpenStaysClosed() throws {
     let user = try #require(UInt32(try Capability.script("id -u", capability: "file").output.dropLast()))
