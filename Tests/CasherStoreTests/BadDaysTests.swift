@@ -192,6 +192,28 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     #expect(FileManager.default.fileExists(atPath: orphan), "a young file may be on its way to a row")
   }
 
+  @Test func `blobs that a lost database leaves behind are kept by repair, and wrong or second ones are not`() throws {
+    let (place, plain, soft, _) = try prepare()
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: place.base + "/cache/casher.sqlite" + suffix)
+    }
+    let wrong = digest("wrong")
+    try FileManager.default.createDirectory(
+      atPath: (place.blobPath(wrong) as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+    for path in [place.blobPath(wrong), place.blobPath(soft)] {
+      _ = FileManager.default.createFile(atPath: path, contents: Data([1]))
+    }
+    let store = try place.open()
+    defer { store.close() }
+    #expect(try store.verify(repair: true, orphanAge: 0).repaired == 4)
+    #expect(try store.openBlob(plain).contents() == self.plain)
+    #expect(try store.openBlob(soft).contents() == self.soft)
+    #expect(try store.verify(orphanAge: 0).problems == [])
+    for path in [place.blobPath(wrong), place.blobPath(soft)] {
+      #expect(!FileManager.default.fileExists(atPath: path))
+    }
+  }
+
   @Test func `a newer format is refused and says so`() throws {
     let (place, _, _, _) = try prepare()
     _ = try place.sql("PRAGMA user_version=1000")
