@@ -215,4 +215,22 @@ import Testing
       #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
     }
   }
+
+  private func spoilDatabase(_ place: Place) throws {
+    try place.shell("head -c 20000 /dev/urandom > casher.sqlite; rm -f casher.sqlite-*", in: place.base + "/cache")
+  }
+
+  @Test("After a database was repaired the daemon that is there gives what lies beside it, stores, and ends")
+  func repairedWhileServed() throws {
+    try withPlaced { place throws in
+      try spoilDatabase(place)
+      #expect(try place.shell("cat big > /dev/null").status != 0)
+      #expect(try place.casherfs("verify", "--store", "--repair").status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
+      let other = try place.acache("echo other > small", options: ["-v", "--sync"])
+      #expect(other.status == 0 && other.error.contains("stored"), "\(other)")
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c && cat small").status == 0)
+    }
+  }
 }
