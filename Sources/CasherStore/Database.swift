@@ -106,6 +106,8 @@ final class Database: Sendable {
       try connection.run("BEGIN IMMEDIATE")
       return connection
     }
+    // What is remembered of a damaged file may be enough to begin, and to write what nobody will read.
+    if readers.withLock({ $0.file }) != writing.file { _ = try reopen(&writing) }
     do throws(StoreError) { return try begun() } catch {
       guard error.code == .corruptDatabase, try reopen(&writing) else { throw error }
       return try begun()
@@ -120,6 +122,7 @@ final class Database: Sendable {
       file: file, flags: SQLITE_OPEN_READWRITE, directory: directory, busyTimeout: options.busyTimeout)
     try Schema.prepare(connection, directory: directory, options: options)
     writing = Writer(connection: connection, file: present)
+    readers.withLock { if $0.file != present { $0 = Readers(file: present) } }
     return true
   }
 
