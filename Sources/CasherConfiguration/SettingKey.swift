@@ -113,6 +113,10 @@ public struct SettingKey: Sendable {
       "what survives a loss of power: nothing for sure, what has become an ordinary file, or each step",
       variable: "CASHER_DURABILITY"),
     SettingKey(
+      "journal_mode", .choice(["wal", "delete", "truncate", "persist"]), .mount,
+      "how the database keeps its transactions whole; all but wal do for a filesystem without shared memory, and are slower",
+      variable: "CASHER_JOURNAL_MODE"),
+    SettingKey(
       "mount_timeout", .duration, .mount,
       "how long the kernel may keep names of the mount ('casherfs mount -o timeout=')"
     ),

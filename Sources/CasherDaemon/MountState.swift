@@ -118,3 +118,13 @@ struct MountState {
     if placements.isEmpty, placements.lost.isEmpty, !placements.hasUnsynced { blobs.releaseAll() }
   }
 }
+
+extension Daemon {
+  /// The files of a directory, which is not mounted, that the killed daemon of its mount has left in the store alone.
+  /// The store need not be usable.
+  public static func unwritten(_ configuration: DaemonConfiguration) -> [FilePath] {
+    let mount = configuration.storeDirectory.appending("mounts").appending(configuration.mountID)
+    return UnopenedJournal.missing(
+      MountState.journal(in: mount), copy: configuration.journalCopy, from: configuration.directory)
+  }
+}

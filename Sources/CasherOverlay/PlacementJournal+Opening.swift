@@ -59,3 +59,28 @@ extension PlacementJournal {
     try directory.synchronize()
   }
 }
+
+/// What is in a store's care alone, for when that store cannot be opened.
+public enum UnopenedJournal {
+  /// The files that the journal at `path`, or its copy, has and that are not in `directory`, relative to it.
+  public static func missing(_ path: FilePath, copy: JournalCopy?, from directory: FilePath) -> [FilePath] {
+    guard
+      let content = [read(path), copy?.bytes].compactMap({ $0.map(PlacementJournal.parse) }).max(by: {
+        $0.size < $1.size
+      })
+    else { return [] }
+    let names = content.entries.filter { entry in
+      let status = try? FileDescriptor.workingDirectory.statusIfPresent(of: directory.appending(entry.path))
+      guard let present = status ?? nil else { return true }
+      // What is to be replaced is another file.
+      return entry.ordinary == nil && present.key.inode == entry.covers?.inode
+    }
+    return names.map(\.path).sorted()
+  }
+
+  private static func read(_ path: FilePath) -> [UInt8]? {
+    guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return nil }
+    defer { file.close() }
+    return try? file.readAll()
+  }
+}

@@ -7,8 +7,20 @@ final class Database: Sendable {
   private let file: FilePath
   private let directory: FilePath
   private let options: StoreOptions
-  private let writer: Monitor<Connection?>
-  private let readers = Mutex<[Connection]>([])
+  private let writer: Monitor<Writer>
+  private let readers: Mutex<Readers>
+
+  private struct Writer {
+    var connection: Connection?
+    /// The file that the connection is of.
+    var file: InodeKey?
+  }
+
+  /// Connections that are idle, all of one file.
+  private struct Readers {
+    var idle: [Connection] = []
+    var file: InodeKey?
+  }
 
   /// Whether the write-ahead log has grown so long that it should be copied into the database.
   private let hasLongLog = Atomic<Bool>(false)
@@ -24,23 +36,33 @@ final class Database: Sendable {
     self.options = options
     file = directory.appending("casher.sqlite")
     if options.isReadOnly {
-      writer = Monitor(nil)
+      writer = Monitor(Writer())
+      readers = Mutex(Readers())
       let first = try readOnlyConnection()
-      readers.withLock { $0.append(first) }
+      readers.withLock { $0.idle.append(first) }
       return
     }
     let connection = try Connection(
       file: file, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, directory: directory,
       busyTimeout: options.busyTimeout)
     try Schema.prepare(connection, directory: directory, options: options)
-    writer = Monitor(connection)
+    let present = Database.key(of: file)
+    writer = Monitor(Writer(connection: connection, file: present))
+    readers = Mutex(Readers(file: present))
   }
 
-  /// Makes reading calls on a connection of its own.
+  /// Makes reading calls on a connection of its own; all of them again where the database proves to be another by now.
   func read<Result>(_ body: (Connection) throws(StoreError) -> Result) throws(StoreError) -> Result {
-    let connection = try takeReader()
-    defer { giveBack(connection) }
-    return try body(connection)
+    let (connection, file) = try takeReader()
+    do throws(StoreError) {
+      defer { giveBack(connection, of: file) }
+      return try body(connection)
+    } catch {
+      guard error.code == .corruptDatabase, forgetReplaced(file) else { throw error }
+    }
+    let (another, present) = try takeReader()
+    defer { giveBack(another, of: present) }
+    return try body(another)
   }
 
   /// As `read`, all calls seeing one state.
@@ -61,9 +83,8 @@ final class Database: Sendable {
     onSuccess: () -> Void = {}, onFailure: (_ isLocked: Bool) -> Void = { _ in },
     _ body: (Connection) throws(StoreError) -> Result
   ) throws(StoreError) -> Result {
-    try writer.withLock { connection throws(StoreError) in
-      guard let connection else { throw StoreError(.readOnly, directory) }
-      try connection.run("BEGIN IMMEDIATE")
+    try writer.withLock { writing throws(StoreError) in
+      let connection = try begin(&writing)
       do throws(StoreError) {
         let result = try body(connection)
         try connection.run("COMMIT")
@@ -73,16 +94,53 @@ final class Database: Sendable {
       } catch {
         onFailure(connection.isInTransaction)
         if connection.isInTransaction { try? connection.run("ROLLBACK") }
+        if error.code == .corruptDatabase { _ = try? reopen(&writing) }
         throw error
       }
     }
   }
 
+  private func begin(_ writing: inout Writer) throws(StoreError) -> Connection {
+    func begun() throws(StoreError) -> Connection {
+      guard let connection = writing.connection else { throw StoreError(.readOnly, directory) }
+      try connection.run("BEGIN IMMEDIATE")
+      return connection
+    }
+    // What is remembered of a damaged file may be enough to begin, and to write what nobody will read.
+    if readers.withLock({ $0.file }) != writing.file { _ = try reopen(&writing) }
+    do throws(StoreError) { return try begun() } catch {
+      guard error.code == .corruptDatabase, try reopen(&writing) else { throw error }
+      return try begun()
+    }
+  }
+
+  /// A damaged database is set aside by `Store.verify`, in whatever process, and another begun: then what is damaged is
+  /// no longer the database, and the writing connection is made anew. False when it is the database still.
+  private func reopen(_ writing: inout Writer) throws(StoreError) -> Bool {
+    guard writing.connection != nil, let present = Database.key(of: file), present != writing.file else { return false }
+    let connection = try Connection(
+      file: file, flags: SQLITE_OPEN_READWRITE, directory: directory, busyTimeout: options.busyTimeout)
+    try Schema.prepare(connection, directory: directory, options: options)
+    writing = Writer(connection: connection, file: present)
+    readers.withLock { if $0.file != present { $0 = Readers(file: present) } }
+    return true
+  }
+
+  /// The same for connections that read, one of which was of `former`.
+  private func forgetReplaced(_ former: InodeKey?) -> Bool {
+    guard !options.isReadOnly, let present = Database.key(of: file), present != former else { return false }
+    readers.withLock { if $0.file != present { $0 = Readers(file: present) } }
+    return true
+  }
+
+  private static func key(of file: FilePath) -> InodeKey? {
+    (try? FileDescriptor.workingDirectory.status(of: file))?.key
+  }
+
   /// What `body` did is undone in any case.
   func rehearse<Result>(_ body: (Connection) throws(StoreError) -> Result) throws(StoreError) -> Result {
-    try writer.withLock { connection throws(StoreError) in
-      guard let connection else { throw StoreError(.readOnly, directory) }
-      try connection.run("BEGIN IMMEDIATE")
+    try writer.withLock { writing throws(StoreError) in
+      let connection = try begin(&writing)
       defer { try? connection.run("ROLLBACK") }
       return try body(connection)
     }
@@ -102,28 +160,31 @@ final class Database: Sendable {
 
   /// Calls outside any transaction on the writing connection: checkpoints, vacuum.
   func maintain(_ body: (Connection) throws(StoreError) -> Void) throws(StoreError) {
-    try writer.withLock { connection throws(StoreError) in
-      guard let connection else { throw StoreError(.readOnly, directory) }
+    try writer.withLock { writing throws(StoreError) in
+      guard let connection = writing.connection else { throw StoreError(.readOnly, directory) }
       try body(connection)
     }
   }
 
   func close() {
-    readers.withLock { $0.removeAll() }
-    writer.withLock { $0 = nil }
+    readers.withLock { $0.idle.removeAll() }
+    writer.withLock { $0 = Writer() }
   }
 
-  private func takeReader() throws(StoreError) -> Connection {
-    if let connection = readers.withLock({ $0.popLast() }) { return connection }
-    if options.isReadOnly { return try readOnlyConnection() }
+  private func takeReader() throws(StoreError) -> (Connection, file: InodeKey?) {
+    let (idle, key) = readers.withLock { ($0.idle.popLast(), $0.file) }
+    if let idle { return (idle, key) }
+    if options.isReadOnly { return (try readOnlyConnection(), key) }
     let connection = try Connection(
       file: file, flags: SQLITE_OPEN_READWRITE, directory: directory, busyTimeout: options.busyTimeout)
     try connection.run(script: "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF")
-    return connection
+    return (connection, key)
   }
 
-  private func giveBack(_ connection: Connection) {
-    readers.withLock { if $0.count < Database.keptReaders { $0.append(connection) } }
+  private func giveBack(_ connection: Connection, of file: InodeKey?) {
+    readers.withLock { readers in
+      if readers.file == file, readers.idle.count < Database.keptReaders { readers.idle.append(connection) }
+    }
   }
 
   /// On a read-only filesystem the shared memory of the write-ahead log cannot be made: then the file is read as one

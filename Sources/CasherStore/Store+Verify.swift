@@ -48,12 +48,12 @@ extension VerificationReport.Problem: CustomStringConvertible {
 
 extension Store {
   /// Nanoseconds since its last change for which a file that nothing knows may still be on its way to a row.
-  private static let orphanAge: Int64 = 3_600_000_000_000
+  public static let orphanAge: Int64 = 3_600_000_000_000
 
   /// Reads everything and compares it with what it should be; with `repair` drops what cannot be trusted: blobs and the
   /// runs that name them, records that cannot be decoded, files that nothing knows, and sets counts right.
   public func verify(
-    repair: Bool = false, progress: ((_ done: Int64, _ total: Int64) -> Void)? = nil
+    repair: Bool = false, orphanAge: Int64 = orphanAge, progress: ((_ done: Int64, _ total: Int64) -> Void)? = nil
   ) throws(StoreError) -> VerificationReport {
     try flush()
     var report = VerificationReport()
@@ -61,7 +61,7 @@ extension Store {
     try verifyBlobs(&report, repair: repair, progress)
     try verifyRecords(&report, repair: repair)
     try verifyCounts(&report, repair: repair)
-    try verifyFiles(&report, repair: repair)
+    try verifyFiles(&report, olderThan: orphanAge, repair: repair)
     if repair { try processRemovals() }
     return report
   }
@@ -186,21 +186,24 @@ extension Store {
     report.repaired += Int64(broken.count + pathSets.count)
   }
 
-  /// Files without a row. Young ones may be on their way to one.
-  private func verifyFiles(_ report: inout VerificationReport, repair: Bool) throws(StoreError) {
-    let limit = Clock.now() &- Store.orphanAge
+  /// Files without a row. Young ones may be on their way to one. Where the database was lost, the journal of a mount may
+  /// be all that names a blob: one that is right gets a row.
+  private func verifyFiles(
+    _ report: inout VerificationReport, olderThan age: Int64, repair: Bool
+  ) throws(StoreError) {
+    let limit = Clock.now() &- age
     for area in ["blobs", "inflated"] {
       for path in try files(in: area) {
         if try isKnown(path, area) { continue }
         guard let status = try? layout.root.status(of: path), status.changed < limit else { continue }
         report.problems.append(.orphan(path))
-        if repair {
-          // A row may come while the file goes, unless nobody else writes.
-          try database.write { connection throws(StoreError) in
-            if try !isKnown(path, area, connection) { layout.discard(path) }
-          }
-          report.repaired += 1
+        guard repair else { continue }
+        if area == "blobs", let digest = Store.digest(named: path) { _ = try adoptBlob(digest) }
+        // A row may come while the file goes, unless nobody else writes.
+        try database.write { connection throws(StoreError) in
+          if try !isKnown(path, area, connection) { layout.discard(path) }
         }
+        report.repaired += 1
       }
     }
   }

@@ -96,7 +96,7 @@ extension StoreError: CustomStringConvertible {
     case .corruptDatabase: "the cache in \(path) is damaged\(reason); run casherfs verify --store --repair"
     case .noLocks:
       "the filesystem of \(path) does not lock files as the cache needs it\(reason); "
-        + "set CASHER_CACHE_DIR to a local directory, or choose --journal-mode=delete"
+        + "set CASHER_CACHE_DIR to a local directory, or CASHER_JOURNAL_MODE=delete where one machine alone uses it"
     case .busy: "the cache in \(path) was locked by another process for too long\(reason); try again"
     case .vanished: "the cache directory \(path) is gone\(reason); mount again to start a new one"
     case .missingBlob: "\(path) is missing from the cache\(reason)"

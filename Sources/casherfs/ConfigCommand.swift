@@ -101,6 +101,7 @@ private func mountSettings(_ store: StoreAccess) throws(Failure) -> [Setting] {
   let logSize = try store.logLimit()
   let level = store.options.compressionLevel
   let durability = store.durability.rawValue
+  let journalMode = store.options.journalMode.rawValue
   let noise = EnvironmentPolicy.noise
   let outside = OutsidePaths.neverCounting
   return [
@@ -112,6 +113,7 @@ private func mountSettings(_ store: StoreAccess) throws(Failure) -> [Setting] {
       "compression", level.map { .integer(Int64($0)) } ?? .null, [level.map { "level \($0)" } ?? "off"],
       [store.origin(of: "compression")]),
     Setting("durability", .string(durability), [durability], [store.origin(of: "durability")]),
+    Setting("journal_mode", .string(journalMode), [journalMode], [store.origin(of: "journal_mode")]),
     Setting(
       "mount_timeout", .number(Double(timeout) / 1e9),
       ["\(Quantity.duration(timeout)) unless 'casherfs mount -o timeout=' says otherwise"], [timeoutOrigin]),

@@ -1,3 +1,4 @@
+import CasherDaemon
 import CasherSystem
 import Glibc
 
@@ -18,4 +19,20 @@ enum DeadMount {
 
   /// Takes it away, also when processes still stand in it: nobody can do anything there.
   static func detach(_ directory: FilePath) throws(Failure) { try detachMount(directory, lazily: true) }
+
+  /// Calls `body`, and where the cache proves to be unusable names the files that are nowhere else.
+  static func namingUnwritten<Result>(
+    _ directory: FilePath, _ store: StoreAccess, _ body: () throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    do throws(Failure) { return try body() } catch {
+      if error.code == .storeUnusable {
+        let configuration = DaemonConfiguration(
+          directory: directory, storeDirectory: store.directory, storeOptions: store.options)
+        for path in Daemon.unwritten(configuration) {
+          Console.complain("\(path) cannot be had before the cache can be used")
+        }
+      }
+      throw error
+    }
+  }
 }

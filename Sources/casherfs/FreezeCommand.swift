@@ -49,15 +49,17 @@ func freezeUnmounted(
   let configuration = DaemonConfiguration(
     directory: directory, storeDirectory: store.directory, storeOptions: store.options)
   guard Daemon.hasJournal(configuration) else { return FreezeOutcome() }
-  do throws(DaemonError) {
-    let report = try Daemon.freezeUnmounted(configuration, givingUp: forgets) { left, freeze in
-      FreezeProgress {
-        let left = left()
-        return FreezeProgress.Left(files: Int64(left.files), bytes: left.bytes)
-      }.during { freeze() }
-    }
-    return FreezeOutcome(report)
-  } catch { throw MountServer.failure(error, directory) }
+  return try DeadMount.namingUnwritten(directory, store) { () throws(Failure) in
+    do throws(DaemonError) {
+      let report = try Daemon.freezeUnmounted(configuration, givingUp: forgets) { left, freeze in
+        FreezeProgress {
+          let left = left()
+          return FreezeProgress.Left(files: Int64(left.files), bytes: left.bytes)
+        }.during { freeze() }
+      }
+      return FreezeOutcome(report)
+    } catch { throw MountServer.failure(error, directory) }
+  }
 }
 
 /// What came of a freeze, for people.

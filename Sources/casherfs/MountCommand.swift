@@ -35,8 +35,12 @@ private func mountDirectory(_ arguments: Arguments) throws(Failure) -> ExitCode 
   if configuration.foreground, Privilege.isLeftToOthers {
     try MountServer.becomeForegroundServer(configuration, store)
   }
-  if configuration.foreground { return try MountServer.serveInForeground(configuration, store) }
-  try startServer(configuration, store)
+  let ended = try DeadMount.namingUnwritten(directory, store) { () throws(Failure) -> ExitCode? in
+    if configuration.foreground { return try MountServer.serveInForeground(configuration, store) }
+    try startServer(configuration, store)
+    return nil
+  }
+  if let ended { return ended }
   if standsInside {
     Console.complain(
       "this shell still stands in the directory beneath the mount; 'cd .' takes it into the mount.")

@@ -23,7 +23,7 @@ struct StoreAccess {
     (self.directory, origins["cache_directory"]) = try StoreAccess.directory(arguments, configuration)
     var options = StoreOptions()
     var durability = Durability.normal
-    for name in ["max_cache_size", "compression", "durability"] {
+    for name in ["max_cache_size", "compression", "durability", "journal_mode"] {
       guard let key = SettingKey.named(name), let found = try StoreAccess.value(of: key, configuration) else {
         continue
       }
@@ -35,6 +35,8 @@ struct StoreAccess {
       case ("durability", .text(let word)):
         durability = Durability(rawValue: String(decoding: word, as: UTF8.self)) ?? .normal
         options.durability = durability == .full ? .full : .fast
+      case ("journal_mode", .text(let word)):
+        options.journalMode = StoreOptions.JournalMode(rawValue: String(decoding: word, as: UTF8.self)) ?? .wal
       default: break
       }
     }

@@ -192,6 +192,48 @@ func fails(_ code: StoreError.Code, _ body: () throws -> Void) -> Bool {
     #expect(FileManager.default.fileExists(atPath: orphan), "a young file may be on its way to a row")
   }
 
+  @Test func `blobs that a lost database leaves behind are kept by repair, and wrong or second ones are not`() throws {
+    let (place, plain, soft, _) = try prepare()
+    for suffix in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: place.base + "/cache/casher.sqlite" + suffix)
+    }
+    let wrong = digest("wrong")
+    try FileManager.default.createDirectory(
+      atPath: (place.blobPath(wrong) as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+    for path in [place.blobPath(wrong), place.blobPath(soft)] {
+      _ = FileManager.default.createFile(atPath: path, contents: Data([1]))
+    }
+    let store = try place.open()
+    defer { store.close() }
+    let report = try store.verify(repair: true, orphanAge: 0)
+    #expect(report.repaired > 0 && report.repaired == Int64(report.problems.count))
+    #expect(try store.openBlob(plain).contents() == self.plain)
+    #expect(try store.openBlob(soft).contents() == self.soft)
+    #expect(try store.verify(orphanAge: 0).problems == [])
+    for path in [place.blobPath(wrong), place.blobPath(soft)] {
+      #expect(!FileManager.default.fileExists(atPath: path))
+    }
+  }
+
+  @Test func `an open store goes on with the database that repair has begun anew`() throws {
+    let (place, plain, _, _) = try prepare()
+    let store = try place.open()
+    defer { store.close() }
+    try overwrite(place.base + "/cache/casher.sqlite") { try $0.write(contentsOf: Data(repeating: 7, count: 50_000)) }
+    for suffix in ["-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: place.base + "/cache/casher.sqlite" + suffix)
+    }
+    #expect(fails(.corruptDatabase) { _ = try store.openBlob(plain) })
+    #expect(try Store.verify(at: place.path, repair: true).repaired > 0)
+    #expect(try store.openBlob(plain).contents() == self.plain)
+    let other = try store.putBlob(noise(60_000, seed: 9))
+    try store.insert(makeRun("b", blobs: [other]), pathSetBody: [1])
+    let another = try place.open()
+    defer { another.close() }
+    #expect(try another.statistics().entries == 1)
+    #expect(try another.openBlob(other).contents() == noise(60_000, seed: 9))
+  }
+
   @Test func `a newer format is refused and says so`() throws {
     let (place, _, _, _) = try prepare()
     _ = try place.sql("PRAGMA user_version=1000")

@@ -179,6 +179,23 @@ struct ConfigurationTests {
     #expect(try place.casherfs("log", in: place.work).output.contains("echo x"))
   }
 
+  @Test("With journal_mode the database does without the write-ahead log, and calls are hits all the same")
+  func journalMode() throws {
+    let place = try Place()
+    try configure(place, "journal_mode: delete\n")
+    #expect(try place.casherfs("config", in: place.work).output.contains("journal_mode            delete  (from"))
+    #expect(try place.casherfs("mount", place.work).status == 0)
+    defer { _ = try? place.casherfs("unmount", "--lazy", place.work) }
+    #expect(try place.acache("echo x > y", options: ["--sync"]).status == 0)
+    try place.shell("rm y")
+    #expect(try place.acache("echo x > y", options: ["-v"]).error.contains("hit"))
+    #expect(try place.shell("cat y").output == "x\n")
+    #expect(!FileManager.default.fileExists(atPath: place.base + "/cache/casher.sqlite-wal"))
+    #expect(try place.casherfs("unmount", place.work).status == 0)
+    place.environment["CASHER_JOURNAL_MODE"] = "none"
+    #expect(try place.casherfs("stats").status == 2)
+  }
+
   @Test("config check tells what is wrong with a file")
   func check() throws {
     let place = try Place()

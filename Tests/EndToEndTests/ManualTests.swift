@@ -70,7 +70,8 @@ struct ManualTests {
     let settings = try place.casherfs("config", "--json").json(as: [String: Any].self).keys
     let help = try place.shell("acache --help").output
     let ofTheMount: Set = [
-      "cache_directory", "max_cache_size", "compression", "durability", "mount_timeout", "log_size",
+      "cache_directory", "max_cache_size", "compression", "durability", "journal_mode", "mount_timeout",
+      "log_size",
       "ignored_environment", "ignored_outside", "commands",
     ]
     for name in settings where !ofTheMount.contains(name) {

@@ -215,4 +215,45 @@ import Testing
       #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
     }
   }
+
+  private func spoilDatabase(_ place: Place) throws {
+    try place.shell("head -c 20000 /dev/urandom > casher.sqlite; rm -f casher.sqlite-*", in: place.base + "/cache")
+  }
+
+  @Test("After a database was repaired the daemon that is there gives what lies beside it, stores, and ends")
+  func repairedWhileServed() throws {
+    try withPlaced { place throws in
+      try spoilDatabase(place)
+      #expect(try place.shell("cat big > /dev/null").status != 0)
+      #expect(try place.casherfs("verify", "--store", "--repair").status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
+      let other = try place.acache("echo other > small", options: ["-v", "--sync"])
+      #expect(other.status == 0 && other.error.contains("stored"), "\(other)")
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c && cat small").status == 0)
+    }
+  }
+
+  @Test(
+    "Where the daemon is dead and the database cannot be used, each file that is in the cache alone is named",
+    arguments: ["mount", "freeze", "unmount"])
+  func namedWithoutDatabase(command: String) throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      try spoilDatabase(place)
+      for attempt in [command, "freeze"] {
+        let outcome = try place.casherfs(attempt, place.work)
+        #expect(outcome.status == 9, "\(outcome)")
+        for name in ["big", "d/other", "small", "soft"] {
+          #expect(outcome.error.contains("\(name) cannot be had before"), "\(outcome)")
+        }
+      }
+      try place.shell("mkdir -p d; echo other > small", in: place.work)
+      let later = try place.casherfs("freeze", place.work)
+      #expect(later.error.contains("big cannot") && !later.error.contains("small"), "\(later)")
+      #expect(try place.casherfs("verify", "--store", "--repair").status == 0)
+      #expect(try place.casherfs("freeze", place.work).status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
+    }
+  }
 }
