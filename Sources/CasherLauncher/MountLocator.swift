@@ -38,7 +38,8 @@ struct MountLocation: Sendable {
   /// directory beneath, and the files of a hit would come to lie there.
   static func findForCall() -> Result<MountLocation, NoCache> {
     find().flatMap { location in
-      guard let place = try? MountTable.placeBelowWorkingDirectory() else { return .success(location) }
+      let found = try? MountTable.placeBelowWorkingDirectory(in: location.mount)
+      guard let place = found else { return .success(location) }
       return .failure(NoCache("\(location.mount): another filesystem is mounted in it, at \(place)", isMounted: true))
     }
   }

@@ -75,12 +75,13 @@ public enum MountTable {
     try read().last { $0.mountPoint == path }
   }
 
-  /// A place where something is mounted in the mount that the working directory is in; nil where nothing is.
-  public static func placeBelowWorkingDirectory() throws(Errno) -> FilePath? {
+  /// A place at or below `directory` where something is mounted in the mount that the working directory is in; nil where
+  /// nothing is.
+  public static func placeBelowWorkingDirectory(in directory: FilePath) throws(Errno) -> FilePath? {
     var mount: UInt64 = 0
     // The kernel says quickly that there is none, as nearly always. An older one leaves it to the table, which is long.
     if casher_has_mounts_below(&mount) == 0 || mount == 0 { return nil }
-    return try read().first { $0.parent == mount }?.mountPoint
+    return try read().first { $0.parent == mount && $0.mountPoint.isWithin(directory) }?.mountPoint
   }
 
   /// Casher's mounts that are to be seen, each place once.
