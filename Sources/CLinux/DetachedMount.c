@@ -14,6 +14,13 @@ enum { CALL_OPEN_TREE = 428, CALL_MOVE_MOUNT = 429, CALL_FSOPEN = 430, CALL_FSCO
 enum { CLOSE_FS_ON_EXEC = 1, CONFIGURE_FLAG = 0, CONFIGURE_STRING = 1, CONFIGURE_CREATE = 6, CLOSE_MOUNT_ON_EXEC = 1 };
 enum { CLONE_TREE = 1, WHOLE_TREE = 0x8000, FROM_EMPTY_PATH = 4 };
 
+// Of statx(2) and listmount(2), which the C library's headers need not have.
+enum { CALL_LISTMOUNT = 458, MOUNT_NUMBER = 0x1000, UNIQUE_MOUNT_NUMBER = 0x4000, NO_REQUEST = 0x4000 };
+struct list_request {
+  uint32_t size, unused;
+  uint64_t mount, after;
+};
+
 static int set(int filesystem, const char *key, const char *value) {
   return (int)syscall(CALL_FSCONFIG, filesystem, value ? CONFIGURE_STRING : CONFIGURE_FLAG, key, value, 0);
 }
@@ -46,4 +53,27 @@ int casher_clone_tree(int directory, const char *path, int recursive) {
 
 int casher_attach_mount(int mount, int directory, const char *path) {
   return (int)syscall(CALL_MOVE_MOUNT, mount, "", directory, path, FROM_EMPTY_PATH);
+}
+
+// The number of the mount that the working directory is in, 0 where the kernel does not tell.
+static uint64_t mount_number(unsigned kind) {
+  // A struct statx: its first 32 bits say what is known, the number is at 144.
+  union {
+    uint32_t known;
+    uint64_t words[32];
+  } answer = {0};
+  if (syscall(SYS_statx, AT_FDCWD, "", AT_EMPTY_PATH | NO_REQUEST, kind, &answer) < 0) return 0;
+  return answer.known & kind ? answer.words[18] : 0;
+}
+
+int casher_has_mounts_below(uint64_t *mount) {
+  struct list_request request = {sizeof request, 0, mount_number(UNIQUE_MOUNT_NUMBER), 0};
+  uint64_t first;
+  long count = -1;
+  errno = ENOSYS;
+  if (request.mount) count = syscall(CALL_LISTMOUNT, &request, &first, (size_t)1, 0);
+  int error = errno;
+  *mount = count == 0 ? 0 : mount_number(MOUNT_NUMBER);
+  errno = error;
+  return count < 0 ? -1 : count > 0;
 }

@@ -29,7 +29,7 @@ public struct Explanation: Hashable, Sendable {
     guard invocation.request == .run else { throw .usage("a command is missing") }
     invocation.options.dryRun = true
     let location: MountLocation
-    switch MountLocation.find() {
+    switch MountLocation.findForCall() {
     case .success(let found): location = found
     case .failure(let reason):
       throw reason.isMounted ? .dead(reason.description) : .notMounted(reason.description)

@@ -90,7 +90,7 @@ private struct Call {
   /// How it came out, and in which mount.
   func run() -> (CallOutcome, FilePath?) {
     var plain = PlainRun(invocation, environment: environment)
-    let place = obstacle.map { .failure($0) } ?? MountLocation.find()
+    let place = obstacle.map { .failure($0) } ?? MountLocation.findForCall()
     // A link is on PATH everywhere.
     if case .failure(let reason) = place, invocation.linkEntry != nil, !reason.isMounted, obstacle == nil {
       plain.isExpected = true

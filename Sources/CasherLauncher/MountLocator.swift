@@ -34,6 +34,16 @@ struct MountLocation: Sendable {
     return .success(MountLocation(directory: directory, mount: mount, answer: answer))
   }
 
+  /// `find` for a call that uses the mount. What is mounted in it is in no view: a command would see, and write, the
+  /// directory beneath, and the files of a hit would come to lie there.
+  static func findForCall() -> Result<MountLocation, NoCache> {
+    find().flatMap { location in
+      let found = try? MountTable.placeBelowWorkingDirectory(in: location.mount)
+      guard let place = found else { return .success(location) }
+      return .failure(NoCache("\(location.mount): another filesystem is mounted in it, at \(place)", isMounted: true))
+    }
+  }
+
   /// Where a mount lets the kernel keep no names, a directory has no path for a moment when its name is looked up anew;
   /// looking it up gives it back, and a shell says where it is.
   private static func presentDirectory() throws(Errno) -> FilePath {

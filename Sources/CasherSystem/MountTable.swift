@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// A line of the kernel's mount table (proc_pid_mountinfo(5)).
@@ -11,6 +12,8 @@ public struct MountEntry: Hashable, Sendable {
   public let source: FilePath
   /// Of the files in it, as stat(2) has it in st_dev.
   public let device: UInt64
+  /// The number of the mount that this one is in.
+  public let parent: UInt64
 
   /// The type of every mount that Casher makes.
   public static let casherType: FilePath = "fuse.casherfs"
@@ -19,8 +22,10 @@ public struct MountEntry: Hashable, Sendable {
   public init?(line: some Sequence<UInt8>) {
     let fields = line.split(separator: UInt8(ascii: " "))
     guard let dash = fields.firstIndex(where: { $0.elementsEqual([UInt8(ascii: "-")]) }), dash >= 6,
-      fields.count > dash + 2, let device = MountEntry.device(fields[2])
+      fields.count > dash + 2, let device = MountEntry.device(fields[2]),
+      let parent = UInt64(String(decoding: fields[1], as: UTF8.self))
     else { return nil }
+    self.parent = parent
     self.device = device
     root = MountEntry.unescape(fields[3])
     mountPoint = MountEntry.unescape(fields[4])
@@ -68,6 +73,15 @@ public enum MountTable {
   /// The mount that is seen at exactly this place.
   public static func top(at path: FilePath) throws(Errno) -> MountEntry? {
     try read().last { $0.mountPoint == path }
+  }
+
+  /// A place at or below `directory` where something is mounted in the mount that the working directory is in; nil where
+  /// nothing is.
+  public static func placeBelowWorkingDirectory(in directory: FilePath) throws(Errno) -> FilePath? {
+    var mount: UInt64 = 0
+    // The kernel says quickly that there is none, as nearly always. An older one leaves it to the table, which is long.
+    if casher_has_mounts_below(&mount) == 0 || mount == 0 { return nil }
+    return try read().first { $0.parent == mount && $0.mountPoint.isWithin(directory) }?.mountPoint
   }
 
   /// Casher's mounts that are to be seen, each place once.

@@ -181,6 +181,27 @@ struct MountTests {
     #expect(outcome == Outcome(status: 0, output: "f\n1\nf\n1\n", error: ""))
   }
 
+  @Test("While another filesystem is mounted in the mount, a command sees and writes it, and nothing is stored", .root)
+  func otherFilesystemBelow() throws {
+    try withMount { place throws in
+      let script = "cat a/b/in; echo made > a/b/out"
+      try place.shell("mkdir -p a/b; echo beneath > a/b/in")
+      #expect(try place.acache(script).output == "beneath\n")
+      try place.shell("rm a/b/out; mount -t tmpfs none a/b; echo above > a/b/in")
+      defer { _ = try? place.shell("umount -l a/b") }
+      for directory in [place.work, place.work + "/a"] {
+        let outcome = try place.acache("cd '\(place.work)'; \(script)", in: directory)
+        let reason = "\(place.work): another filesystem is mounted in it, at \(place.work)/a/b"
+        let error = "acache: \(reason); running without cache\n"
+        #expect(outcome == Outcome(status: 0, output: "above\n", error: error))
+      }
+      #expect(try place.acache(script, options: ["--require-cache"]).status == 125)
+      #expect(try place.shell("cat a/b/out; umount a/b; ls a/b").output == "made\nin\n")
+      #expect(try place.acache(script).output == "beneath\n")
+      #expect(try place.counts() == Counts(hits: 1, misses: 1))
+    }
+  }
+
   @Test("Names of any bytes, spaces and newlines in the mount's own path do no harm")
   func oddNames() throws {
     let place = try Place()

@@ -11,3 +11,6 @@ int casher_mount_fuse_detached(int device, uint32_t user, uint32_t group);
 int casher_clone_tree(int directory, const char *path, int recursive);
 // Attaches a detached mount at a path below `directory`.
 int casher_attach_mount(int mount, int directory, const char *path);
+// Whether something is mounted in the mount that the working directory is in: 1, 0, or -1 with errno where only the mount
+// table tells (before Linux 6.8). `mount` becomes its number there (proc_pid_mountinfo(5)), 0 where that is not known.
+int casher_has_mounts_below(uint64_t *mount);
