@@ -62,7 +62,8 @@ struct HardLinkTests {
     }
   }
 
-  @Test("Links of symlinks and FIFOs are links after a hit", arguments: ["ln p q; ln -P l m", "mkdir c; cp -al p l d c"])
+  @Test(
+    "Links of symlinks and FIFOs are links after a hit", arguments: ["ln p q; ln -P l m", "mkdir c; cp -al p l d c"])
   func ofSpecialFiles(script: String) throws {
     try withTwins(prepare: "mkfifo p; ln -s nowhere l; mkdir d; ln p d/p") { twins throws in
       try twins.miss(script)
