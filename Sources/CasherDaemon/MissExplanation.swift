@@ -73,7 +73,10 @@ struct MissExplanation {
           zip(record.environmentNames, record.environmentDigests), uniquingKeysWith: { first, _ in first })
         let names = Set(theirs.keys).union(digests.keys).sorted().filter { theirs[$0] != digests[$0] }
         if names.isEmpty {
-          return ["the user, the umask, standard input or an option differs from run \(run.id.hexadecimal.prefix(12))"]
+          return [
+            "the user, the umask, standard input, an option, or whether output and errors are one stream differs from run "
+              + "\(run.id.hexadecimal.prefix(12))"
+          ]
         }
         return names.prefix(MissExplanation.limit).map { name in
           if theirs[name] == nil { return "the environment variable \(name) is new" }
