@@ -43,7 +43,9 @@ private enum Btrfs {
       [
         "-c",
         """
-        [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] && command -v mkfs.btrfs filefrag && grep -qw btrfs /proc/filesystems
+        [ "$(id -u)" = 0 ] && command -v filefrag && d=$(mktemp -d) && mkdir "$d/disk" || exit 1
+        truncate -s 200M "$d/image" && mkfs.btrfs -q "$d/image" && mount -o loop "$d/image" "$d/disk"; s=$?
+        umount "$d/disk"; rm -rf "$d"; exit $s
         """,
       ], environment: ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin"])
     return outcome?.status == 0
