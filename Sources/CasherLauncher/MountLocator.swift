@@ -38,9 +38,15 @@ struct MountLocation: Sendable {
   /// directory beneath, and the files of a hit would come to lie there.
   static func findForCall() -> Result<MountLocation, NoCache> {
     find().flatMap { location in
-      let found = try? MountTable.placeBelowWorkingDirectory(in: location.mount)
-      guard let place = found else { return .success(location) }
-      return .failure(NoCache("\(location.mount): another filesystem is mounted in it, at \(place)", isMounted: true))
+      do throws(Errno) {
+        guard let place = try MountTable.placeBelowWorkingDirectory(in: location.mount) else {
+          return .success(location)
+        }
+        return .failure(NoCache("\(location.mount): another filesystem is mounted in it, at \(place)", isMounted: true))
+      } catch {
+        return .failure(
+          NoCache("\(location.mount): what is mounted in it cannot be told (\(error))", isMounted: true))
+      }
     }
   }
 
