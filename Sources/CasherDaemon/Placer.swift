@@ -129,7 +129,7 @@ struct Placer {
         run.record { $0.didReplace(name, in: reference, status: status, modified: output.modified) }
       }
     }
-    overlay.invalidateEntry(name, inDirectory: directory.key)
+    overlay.invalidateEntry(name, inDirectory: directory.key, status == nil ? .isGone : .isThere)
     overlay.invalidateInode(directory.key)
     if let status { overlay.invalidateInode(status.key) }
   }

@@ -1,5 +1,6 @@
 import CFuse
 import CasherSystem
+import Glibc
 
 /// Tells the kernel what it must no longer believe, from one thread of its own.
 ///
@@ -7,10 +8,10 @@ import CasherSystem
 /// serves requests, nor under a lock that such a thread takes.
 final class Notifier: Sendable {
   enum Notice: Sendable {
-    /// A name of a directory, found or missing, and the directory's attributes and cached listing.
-    case entry(Node, FilePath)
+    /// A name of a directory, and the directory's attributes and cached listing.
+    case entry(Node, FilePath, NameChange)
     /// Several names of one directory.
-    case entries(Node, [FilePath])
+    case entries(Node, [FilePath], NameChange)
     case attributes(Node)
     /// Attributes and cached content from `offset` on, `length` bytes (0: to the end).
     case content(Node, offset: Int64, length: Int64)
@@ -96,25 +97,40 @@ final class Notifier: Sendable {
   /// ENOENT, that the kernel does not have the node or the name, is as good as success.
   private func send(_ notice: Notice, through session: Session) {
     switch notice {
-    case .entry(let node, let name):
-      name.withCString {
-        _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
-      }
-      // The kernel forgets a directory's attributes and listing with a name only if it had the name.
-      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, 0, 0)
-    case .entries(let node, let names):
-      for name in names {
-        name.withCString {
-          _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
-        }
-      }
-      fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, 0, 0)
+    case .entry(let node, let name, let change):
+      send([name], of: node, change, through: session)
+    case .entries(let node, let names, let change):
+      send(names, of: node, change, through: session)
     case .attributes(let node):
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, -1, 0)
     case .content(let node, let offset, let length):
       fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, off_t(offset), off_t(length))
     }
   }
+
+  private func send(_ names: [FilePath], of node: Node, _ change: NameChange, through session: Session) {
+    let flags = change == .isThere ? FUSE_LL_EXPIRE_ONLY : fuse_expire_flags(rawValue: 0)
+    for name in names {
+      name.withCString {
+        // Linux before 6.2 only knows the name to be forgotten.
+        if fuse_lowlevel_notify_expire_entry(session.raw, node.identifier, $0, name.bytes.count, flags) == -ENOSYS {
+          _ = fuse_lowlevel_notify_inval_entry(session.raw, node.identifier, $0, name.bytes.count)
+        }
+      }
+    }
+    // The kernel forgets a directory's attributes and listing with a name only if it had the name.
+    fuse_lowlevel_notify_inval_inode(session.raw, node.identifier, 0, 0)
+  }
+}
+
+/// What has become of a name in a directory, for a kernel that may have looked it up before or after the change.
+public enum NameChange: Sendable {
+  /// It leads to something, made or put there just now: the kernel looks the name up again at its next use. It must not be
+  /// made to forget it, as what a process has found there meanwhile, its program or its working directory, would be said
+  /// to be deleted.
+  case isThere
+  /// Nothing has it any more: the kernel forgets it at once, and shows who uses what it led to that it is deleted.
+  case isGone
 }
 
 extension Node {

@@ -134,7 +134,7 @@ extension Overlay {
     let isReplaced = table.didMaterialise(
       PlacedFile.key(of: number), as: found.status.key, birth: birth, keepsOpen: usesPassthrough, path)
     // The name leads to the old inode, as far as the kernel knows.
-    if isReplaced { invalidateEntry(name, inDirectory: directory.key) }
+    if isReplaced { invalidateEntry(name, inDirectory: directory.key, .isThere) }
     if let inode = table.inode(for: PlacedFile.key(of: number)) {
       notifier.send(table.nodes(of: inode, except: nil).map { .attributes($0) })
     }
@@ -160,7 +160,7 @@ extension Overlay {
     if let file = placements.file(number) { table.update(file.unlinked(at: Clock.now())) }
     placements.drop(number)
     table.renames.add(1, ordering: .sequentiallyConsistent)
-    invalidateEntry(name, inDirectory: directory.key)
+    invalidateEntry(name, inDirectory: directory.key, .isThere)
   }
 
   /// A placed file that is open and has no name any more gets a file of lower without one.

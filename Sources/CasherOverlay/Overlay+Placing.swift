@@ -221,7 +221,7 @@ extension Overlay {
     let names = plan.filter { $0.former?.number != $0.file.number }.map(\.placing.name)
     if !names.isEmpty {
       directory.didChangeNames()
-      notifier.send(table.nodes(of: directory, except: nil).map { .entries($0, names) })
+      notifier.send(table.nodes(of: directory, except: nil).map { .entries($0, names, .isThere) })
     }
     for planned in plan where planned.former != nil {
       guard let number = planned.former?.number, let inode = table.inode(for: PlacedFile.key(of: number)) else {

@@ -120,7 +120,7 @@ extension Overlay {
       if let obstacle {
         kept.append(entry.lost(at: table.path(of: directory.inode).appending(entry.name), obstacle))
       } else {
-        invalidateEntry(entry.name, inDirectory: directory.key)
+        invalidateEntry(entry.name, inDirectory: directory.key, .isThere)
       }
     }
     placements.setLost(kept)

@@ -360,7 +360,7 @@ public final class Overlay: Sendable {
     if removed {
       // Of a detached mount, what is in a view keeps other filesystems from being unmounted.
       dropRetiredViews(unlessFewerThan: configuration.isDetached ? 1 : Overlay.retiredViewsLimit)
-      notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token) })
+      notifier.send(table.nodes(of: viewsInode, except: nil).map { .entry($0, view.token, .isGone) })
     }
   }
 
@@ -379,8 +379,8 @@ public final class Overlay: Sendable {
     let again = Set(
       roots.filter { $0.view.wasDropped.exchange(true, ordering: .relaxed) }.map { ObjectIdentifier($0.view) })
     let nodes = table.children(of: roots, orIn: again)
-    notifier.send(nodes.compactMap { node in node.parent.map { .entry($0, node.name) } })
-    notifier.send(roots.map { .entry($0, configuration.viewsName) })
+    notifier.send(nodes.compactMap { node in node.parent.map { .entry($0, node.name, .isGone) } })
+    notifier.send(roots.map { .entry($0, configuration.viewsName, .isGone) })
   }
 
   /// Whether processes may still be in a view other than the main one. They keep the filesystem alive in mount
@@ -423,10 +423,10 @@ public final class Overlay: Sendable {
   }
 
   /// Makes all views look the name up again; returns at once.
-  public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey) {
+  public func invalidateEntry(_ name: FilePath, inDirectory key: InodeKey, _ change: NameChange) {
     guard let inode = table.inode(for: key) else { return }
     inode.didChangeNames()
-    notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name) })
+    notifier.send(table.nodes(of: inode, except: nil).map { .entry($0, name, change) })
   }
 
   /// Makes all views look again at what stands at a path relative to the root, one of whose names another has changed:
@@ -436,11 +436,12 @@ public final class Overlay: Sendable {
       let directory = try? rootDescriptor.open(path.parent.isEmpty ? "." : path.parent, OpenFlags.path | O_DIRECTORY)
     else { return }
     defer { directory.close() }
+    let found = path.lastComponent.withCString { try? table.identities.look($0, in: directory) }
     if let parent = try? table.identities.look("", in: directory) {
-      invalidateEntry(path.lastComponent, inDirectory: parent.status.key)
+      invalidateEntry(
+        path.lastComponent, inDirectory: parent.status.key, found == nil ? .isGone : .isThere)
       invalidateInode(parent.status.key)
     }
-    let found = path.lastComponent.withCString { try? table.identities.look($0, in: directory) }
     if let found { invalidateInode(found.status.key) }
   }
 

@@ -54,7 +54,7 @@ extension Request {
       guard error == .exists, flags & O_EXCL == 0 else { throw error }
       return try openFound(name, in: directory, info)
     }
-    overlay.didChange(name, in: directory.inode, through: view)
+    overlay.didChange(name, in: directory.inode, through: view, .isThere)
     let made: (node: Node, status: FileStatus)
     let handle: FileHandle
     do throws(Errno) {

@@ -110,7 +110,7 @@ extension Request {
         try makeAsCaller(mode) { mode throws(Errno) in try body(descriptor, mode) }
       }
     }
-    overlay.didChange(name, in: directory.inode, through: directory.view)
+    overlay.didChange(name, in: directory.inode, through: directory.view, .isThere)
     guard let made = try find(name, in: directory, isMade: true) else { throw .stale }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
     reply(made.node, made.status)
@@ -134,7 +134,7 @@ extension Request {
         }
       }
     }
-    overlay.didChange(name, in: directory.inode, through: directory.view)
+    overlay.didChange(name, in: directory.inode, through: directory.view, .isThere)
     overlay.didChangeAttributes(of: inode, through: directory.view)
     guard let made = try find(name, in: directory) else { throw .stale }
     recorder?.didMake(kind, FilePath(cString: name), in: directory, node: made.node, status: made.status, by: actor)
@@ -163,7 +163,7 @@ extension Request {
         if let removed, let found { overlay.settle(removed, found.status.key, through: view) }
       }
     }
-    overlay.didChange(name, in: directory.inode, through: view)
+    overlay.didChange(name, in: directory.inode, through: view, .isGone)
     recorder?.didRemove(FilePath(cString: name), in: directory, isDirectory: isDirectory, by: actor(view))
     succeed()
   }
@@ -186,8 +186,9 @@ extension Request {
             target: target, flags: flags))
       }
     }
-    overlay.didChange(name, in: directory.inode, through: view)
-    overlay.didChange(newName, in: newDirectory.inode, through: view)
+    overlay.didChange(
+      name, in: directory.inode, through: view, flags & RenameFlags.exchange == 0 ? .isGone : .isThere)
+    overlay.didChange(newName, in: newDirectory.inode, through: view, .isThere)
     recorder?.didRename(
       FilePath(cString: name), in: directory, to: FilePath(cString: newName), in: newDirectory, manner, by: actor(view))
     succeed()

@@ -128,12 +128,12 @@ extension Overlay {
   // MARK: telling other views
 
   /// A name of the directory has changed through `view`.
-  func didChange(_ name: Request.CName, in directory: Inode, through view: View) {
+  func didChange(_ name: Request.CName, in directory: Inode, through view: View, _ change: NameChange) {
     directory.didChangeNames()
     let others = table.nodes(of: directory, except: view)
     if others.isEmpty { return }
     let name = FilePath(cString: name)
-    notifier.send(others.map { .entry($0, name) })
+    notifier.send(others.map { .entry($0, name, change) })
   }
 
   func didChangeAttributes(of inode: Inode, through view: View?) {

@@ -53,7 +53,7 @@ import Testing
       try Outcome.of("echo changed > f; echo there > missing; rm -f x", in: mount.lower)
       let directory = try lower.status().key
       mount.overlay.invalidateInode(try lower.status(of: "f").key)
-      mount.overlay.invalidateEntry("missing", inDirectory: directory)
+      mount.overlay.invalidateEntry("missing", inDirectory: directory, .isThere)
       mount.overlay.invalidateInode(directory)
       mount.overlay.flushNotifications()
       for root in [mount.directory, view] {
@@ -111,6 +111,38 @@ import Testing
       input.fileHandleForWriting.write(Data("go\n".utf8))
       #expect(output.fileHandleForReading.readDataToEndOfFile() == Data("made\na\nf\n".utf8))
       process.waitUntilExit()
+    }
+  }
+
+  /// The kernel may be told of a new name only after it has found it.
+  @Test func whatIsInUseIsSaidToBeDeletedOnlyWhenItIs() throws {
+    try withMount { mount in
+      let (_, path) = mount.view("v")
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/bin/sh")
+      process.arguments = ["-c", "cd '\(mount.directory)'; cp /bin/sleep s; mkdir d; cd d; exec ../s 100"]
+      try process.run()
+      defer {
+        process.terminate()
+        process.waitUntilExit()
+      }
+      func links() throws -> [String] {
+        try ["exe", "cwd"].map {
+          try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process.processIdentifier)/\($0)")
+        }
+      }
+      let (program, directory) = (mount.directory + "/s", mount.directory + "/d")
+      #expect(try eventually { try links() == [program, directory] })
+      let root = try mount.overlay.rootDescriptor.status().key
+      for name: FilePath in ["s", "d"] { mount.overlay.invalidateEntry(name, inDirectory: root, .isThere) }
+      mount.overlay.flushNotifications()
+      try #expect(links() == [program, directory])
+      try mount.sh("touch new; mv new other; ln other third; ls", in: path)
+      mount.overlay.flushNotifications()
+      try #expect(links() == [program, directory])
+      try mount.sh("rm s; rmdir d", in: path)
+      mount.overlay.flushNotifications()
+      try #expect(links() == [program + " (deleted)", directory + " (deleted)"])
     }
   }
 
