@@ -20,6 +20,7 @@ final class OutsideLog {
     let isSoftware: Bool
     var observed: Kinds = []
     var produced: Kinds = []
+    var identity = OutsideAccess.Identity.unknown
     /// The run has changed what stands there: what it sees from then on is its own.
     var hasChangedContent = false
     var hasChanged = false
@@ -39,6 +40,11 @@ final class OutsideLog {
     func observe(_ kinds: Kinds) {
       if hasChangedContent { return }
       observed.formUnion(hasChanged ? kinds.subtracting(.lookedUp) : kinds)
+    }
+
+    /// It was looked up and found. What is made out in the end is of what stands there then, which must be the same.
+    func found(_ status: FileStatus) {
+      if !hasChanged { identity = identity.joined(with: .one(OutsideLog.identity(of: status))) }
     }
 
     /// Whether seeing what it is once more would tell nothing new.
@@ -72,6 +78,10 @@ final class OutsideLog {
   private var software: [FilePath] = [
     "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/opt", "/nix", "/gnu",
   ]
+
+  static func identity(of status: FileStatus) -> OutsideAccess.Identity.Inode {
+    OutsideAccess.Identity.Inode(status, markedBy: Identities.linkMark)
+  }
 
   // MARK: names
 
@@ -118,6 +128,7 @@ final class OutsideLog {
     let use = use(name, in: directory)
     let lifetime = use.leadsToMount ? NameLifetime.ever : .moment
     if use.isIgnored { return lifetime }
+    if let status { use.found(status) }
     settle(thread, but: [], keeping: 1)
     let kinds: Kinds
     switch status?.type {
@@ -261,6 +272,7 @@ final class OutsideLog {
       var access = result[use.path] ?? OutsideAccess(path: use.path)
       access.observed.formUnion(use.observed)
       access.produced.formUnion(produced)
+      access.identity = access.identity.joined(with: use.identity)
       result[use.path] = access
     }
     return result.values.sorted { $0.path < $1.path }

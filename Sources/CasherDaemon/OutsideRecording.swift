@@ -7,8 +7,9 @@ import Glibc
 /// Turns what a tracer saw outside the mount into observations, conditions and outputs.
 ///
 /// The tracer tells what was used, not what it was: values are taken when the run has ended, and a run whose inputs
-/// changed while it ran, by their times, is not stored. What stood at a path that the run wrote cannot be had any more;
-/// where it mattered, the run is not stored either.
+/// changed since it began, by their times, is not stored. So outputs are taken as soon as it has ended, and inputs may be
+/// looked at later. What stood at a path that the run wrote cannot be had any more; where it mattered, the run is not
+/// stored either.
 struct OutsideRecording {
   let tree: Tree
   private let reader: TreeReader
@@ -27,6 +28,13 @@ struct OutsideRecording {
   private(set) var observations: [Observation: Value] = [:]
   private(set) var conditions: [Condition] = []
   private(set) var outputs: [Output] = []
+  private var way: WayThere
+  /// What the run only looked at.
+  private var inputs: [OutsideAccess] = []
+  private var ownNames: [FilePath: [FilePath]] = [:]
+
+  /// How many paths outside are inputs, about.
+  var inputCount: Int { observations.count + inputs.count }
 
   init(
     tree: Tree, digester: FileDigester, store: Store, started: Int64, mountDevice: UInt64?,
@@ -41,24 +49,32 @@ struct OutsideRecording {
     self.policy = policy
     self.withTimes = withTimes
     self.ignores = ignores
+    way = WayThere(reader: reader, started: started)
   }
 
-  mutating func add(_ accesses: [OutsideAccess]) throws(Uncacheable) {
-    defer { reader.close() }
-    var ownNames: [FilePath: [FilePath]] = [:]
+  /// Takes what the run has made; what it looked at waits for `addInputs`.
+  mutating func addOutputs(_ accesses: [OutsideAccess]) throws(Uncacheable) {
     let accesses = accesses.map(withoutUnusedWriting)
     for access in accesses where !access.produced.isEmpty {
       ownNames[access.path.parent, default: []].append(access.path.lastComponent)
+      way.leaveOut(access.path)
     }
     for access in accesses where !ignores(access.path) {
       if access.produced.isEmpty {
-        try observe(access, ownNames: ownNames[access.path] ?? [])
+        inputs.append(access)
       } else if policy == .ignore {
         try leaveOut(access)
       } else {
         try produce(access)
       }
     }
+  }
+
+  /// Looks at what the run looked at, once.
+  mutating func addInputs() throws(Uncacheable) {
+    defer { reader.close() }
+    for access in inputs { try observe(access, ownNames: ownNames[access.path] ?? []) }
+    inputs = []
   }
 
   /// A file that was opened for writing, as a database is by who only asks it, and not written to was read.
@@ -85,6 +101,7 @@ struct OutsideRecording {
     }
     if let target, let mountDevice, target.key.device == mountDevice { return }
     let wasUsed = !kinds.isDisjoint(with: [.read, .executed, .lookedUp, .listed])
+    try checkIdentity(access, target)
     if kinds.contains(.missing) {
       // Names can be missing for lstat and there for stat and the other way round only by a dangling symlink.
       if target != nil, !wasUsed { throw .inputChanged(path) }
@@ -117,6 +134,21 @@ struct OutsideRecording {
     if kinds.contains(.listed) {
       if let target { try checkUnchangedListing(path, target, ownNames: ownNames) }
       note(Observation(path: path, facet: .listing, except: ownNames.sorted()))
+    }
+  }
+
+  /// What the command saw must be what stands there now; else it was moved or removed by another meanwhile.
+  private mutating func checkIdentity(_ access: OutsideAccess, _ target: FileStatus?) throws(Uncacheable) {
+    let kinds = access.observed
+    switch access.identity {
+    case .several: throw .inputChanged(access.path)
+    case .one(let seen):
+      let now = kinds.contains(.notFollowed) ? (try? reader.status(of: access.path)) ?? nil : target
+      guard let now, OutsideLog.identity(of: now) == seen else { throw .inputChanged(access.path) }
+    case .unknown:
+      guard !kinds.isDisjoint(with: [.read, .executed, .lookedUp, .listed]) else { return }
+      if target == nil, kinds.isDisjoint(with: [.missing, .notFollowed]) { throw .inputChanged(access.path) }
+      try way.check(access.path)
     }
   }
 
@@ -270,7 +302,7 @@ struct OutsideRecording {
   }
 
   /// The path with symlinks and `..` of its directory resolved: one name for one output.
-  private static func canonical(_ path: FilePath) -> FilePath {
+  static func canonical(_ path: FilePath) -> FilePath {
     guard let parent = try? FileDescriptor.open(path.parent, Int32(CASHER_O_PATH) | O_DIRECTORY) else { return path }
     defer { parent.close() }
     guard let resolved = try? FileDescriptor.workingDirectory.readLink(parent.procPath) else { return path }

@@ -30,14 +30,14 @@ struct RunFinish {
   /// What is known when the command has ended, and what is still to be read.
   struct Pending {
     fileprivate var recording: PendingRecording
-    fileprivate let outside: OutsideRecording
+    fileprivate var outside: OutsideRecording
     fileprivate let report: FinishReport
 
     /// Whether reading and storing take so little that acache can as well wait for it.
     var isShort: Bool {
       recording.captures.bytes <= Pending.shortBytes && recording.captures.files <= Pending.shortFiles
         && report.segments.reduce(0) { $0 &+ $1.length } <= UInt64(Pending.shortBytes)
-        && outside.observations.count <= Pending.shortInputs
+        && outside.inputCount <= Pending.shortInputs
     }
 
     private static let shortBytes: Int64 = 2 << 20
@@ -100,7 +100,9 @@ struct RunFinish {
       mountDevice: services.mountDevice, policy: request.options.outsideWrites, withTimes: request.options.observeTimes,
       ignores: request.options.ignores)
     // What leads to a file that the command's output went to is found when its root is made.
-    try outside.add(try outsideAccesses(report).filter { !report.outputFiles.contains($0.path) })
+    try outside.addOutputs(try outsideAccesses(report).filter { !report.outputFiles.contains($0.path) })
+    // A tracer does not tell what it was that stood there, so the user must not have had the time to change it.
+    if !report.hadRoot { try outside.addInputs() }
     let recording = try run.end { recorder throws(Uncacheable) in
       try Recording.begin(
         from: recorder, store: services.store, withTimes: request.options.observeTimes,
@@ -188,11 +190,12 @@ struct RunFinish {
   }
 
   private func recording(_ pending: Pending) throws(Uncacheable) -> Recording {
-    var begun = pending.recording
+    var (begun, outside) = (pending.recording, pending.outside)
+    try outside.addInputs()
     var recording = try begun.complete()
-    recording.observations.merge(pending.outside.observations) { mine, _ in mine }
-    recording.conditions += pending.outside.conditions
-    recording.outputs = (recording.outputs + pending.outside.outputs).sorted(by: Recording.placingOrder)
+    recording.observations.merge(outside.observations) { mine, _ in mine }
+    recording.conditions += outside.conditions
+    recording.outputs = (recording.outputs + outside.outputs).sorted(by: Recording.placingOrder)
     try declared.merge(into: &recording)
     recording.leaveOutInputs(where: request.options.isOutputOnly)
     return recording

@@ -7,7 +7,7 @@ import Synchronization
 /// A mounted directory is of one filesystem mostly, and mounts below it are passed through unseen. The whole root is of
 /// many: a directory may be mounted at two places, which must be two inodes to the kernel, as a directory has one place;
 /// and files of two filesystems may have one number, while a FUSE filesystem shows one device.
-final class Identities: Sendable {
+public final class Identities: Sendable {
   /// Whether the mount is part of an inode's identity.
   private let tellsMounts: Bool
   private let home: UInt64
@@ -40,7 +40,7 @@ final class Identities: Sendable {
   ///
   /// The kernel opens a FIFO by its inode without asking, and in a view that is another than on the machine: who writes
   /// there would never meet who reads here.
-  private static let linkMark: UInt64 = 1 << 63
+  public static let linkMark: UInt64 = 1 << 63
 
   /// A FIFO of the machine as the link that stands for it.
   func disguised(_ status: FileStatus) -> FileStatus {

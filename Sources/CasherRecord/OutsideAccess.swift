@@ -36,12 +36,46 @@ public struct OutsideAccess: Hashable, Sendable {
     public static let timeSet = Kinds(rawValue: 1 << 15)
   }
 
+  /// What stood at the path whenever the command looked there, before it changed it: the entry itself, not what it leads to.
+  public enum Identity: Hashable, Sendable {
+    /// Nothing, or it is not known what: a tracer tells names only.
+    case unknown
+    case one(Inode)
+    /// One inode at first, and another later.
+    case several
+
+    /// What does not change while it stands where it is, but by a change that counts.
+    public struct Inode: Hashable, Sendable {
+      let key: InodeKey
+      let permissions: UInt32
+      let owner: Owner
+
+      /// `status` as a view of the whole root shows it: mounts, and FIFOs, are told apart there by bits of the key.
+      public init(_ status: FileStatus, markedBy mark: UInt64) {
+        key = InodeKey(device: status.key.device & 0xffff_ffff, inode: status.key.inode & ~mark)
+        // A FIFO is shown as a symlink, and of a symlink the time tells.
+        let isPlain = status.type != .symlink && status.type != .fifo
+        permissions = isPlain ? status.permissions : 0
+        owner = isPlain ? Owner(user: status.owner, group: status.group) : Owner(user: 0, group: 0)
+      }
+    }
+
+    public func joined(with other: Identity) -> Identity {
+      switch (self, other) {
+      case (.unknown, let known), (let known, .unknown): known
+      default: self == other ? self : .several
+      }
+    }
+  }
+
   /// Absolute; `.` and empty components left out, `..` and symlinks still in it.
   public var path: FilePath
   /// What was done before the command first changed this path itself.
   public var observed: Kinds
   /// What the command itself changed.
   public var produced: Kinds
+  /// Known to the daemon only: it is not encoded.
+  public var identity = Identity.unknown
 
   public init(path: FilePath, observed: Kinds = [], produced: Kinds = []) {
     self.path = path
