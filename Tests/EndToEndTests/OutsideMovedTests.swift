@@ -1,7 +1,7 @@
 import Testing
 
 @Suite struct OutsideMovedTests {
-  private static let reading = "cat ../out/f ../out/d/f ../out/l/f 2>/dev/null; ls ../out/e"
+  private static let reading = "cat ../out/f ../out/d/f ../out/l/f 2>/dev/null; ls ../out/e; stat -c %a ../out/e"
 
   @Test(
     "What another takes away, moves or exchanges outside while the command runs is not taken for what the command saw",
@@ -9,7 +9,7 @@ import Testing
     [
       "rm ../out/f", "mv ../out/f ../out/g", "rm -r ../out/d", "mv ../out/d ../out/old; mv ../out/other ../out/d",
       "mv ../out/d ../out/old; mkdir ../out/d", "ln -sfn other ../out/l", "mv -T ../out/link ../out/l",
-      "mv ../out/e ../out/old; mv ../out/other ../out/e",
+      "mv ../out/e ../out/old; mv ../out/other ../out/e", "chmod 711 ../out/e",
     ])
   func moved(outside: String, change: String) throws {
     try withMount { place throws in
