@@ -35,8 +35,8 @@ enum BytecodeCache {
     case none
     case fits
     case doesNotFit
-    /// It is checked by the source's hash, which is not computed here.
-    case byHash
+    /// It is checked by the source's hash.
+    case byHash(Header)
   }
 
   /// Whether Python's own check tells whether the cache at `path` fits its source: so for one that is checked by hash,
@@ -44,22 +44,34 @@ enum BytecodeCache {
   /// is told not to check, nor for one that fits by time and size although the source was changed after it was written.
   static func isChecked(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
     if path.lastComponent == directory { return status.type == .directory }
-    return check(path, status, in: tree) != .none
+    if case .none = check(path, status, in: tree) { return false }
+    return true
   }
 
   /// Whether Python would go on using the cache at `path`, so that running a program would leave it as it is.
   static func isUsed(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Bool {
     switch check(path, status, in: tree) {
-    case .fits, .byHash: true
+    case .fits: true
+    case .byHash(let header): isThat(ofSourceOf: path, header, in: tree)
     case .none, .doesNotFit: false
     }
   }
+
+  private static func isThat(ofSourceOf path: FilePath, _ header: Header, in tree: Tree) -> Bool {
+    guard let source = source(of: path), let descriptor = try? tree.open(source) else { return false }
+    defer { descriptor.close() }
+    guard let bytes = try? descriptor.readAll(limit: longestSource) else { return false }
+    return SourceHash.isThat(of: bytes, magic: header.magic, UInt64(header.size) << 32 | UInt64(header.modified))
+  }
+
+  /// Bytes; what belongs to a longer source is replaced.
+  private static let longestSource = 16 << 20
 
   private static func check(_ path: FilePath, _ status: FileStatus, in tree: Tree) -> Check {
     guard status.type == .regular, let source = source(of: path), let header = header(of: path, in: tree) else {
       return .none
     }
-    if header.flags & 1 != 0 { return header.flags & 2 != 0 ? .byHash : .none }
+    if header.flags & 1 != 0 { return header.flags & 2 != 0 ? .byHash(header) : .none }
     guard let sourceStatus = (try? tree.targetStatus(of: source)) ?? nil else { return .none }
     let seconds = UInt32(truncatingIfNeeded: sourceStatus.modified / 1_000_000_000)
     guard seconds == header.modified, UInt32(truncatingIfNeeded: sourceStatus.size) == header.size else {
@@ -69,7 +81,9 @@ enum BytecodeCache {
   }
 
   private struct Header {
+    let magic: UInt32
     let flags: UInt32
+    /// These two are the halves of the source's hash where that is what is checked.
     let modified: UInt32
     let size: UInt32
   }
@@ -82,6 +96,6 @@ enum BytecodeCache {
     func word(_ index: Int) -> UInt32 {
       bytes[(index * 4)..<(index * 4 + 4)].reversed().reduce(0) { $0 << 8 | UInt32($1) }
     }
-    return Header(flags: word(1), modified: word(2), size: word(3))
+    return Header(magic: word(0), flags: word(1), modified: word(2), size: word(3))
   }
 }
