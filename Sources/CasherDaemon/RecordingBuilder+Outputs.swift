@@ -63,7 +63,7 @@ extension RecordingBuilder {
     }
     var output = Output(
       path: path, content: .directory, permissions: status.permissions,
-      owner: Owner(user: status.owner, group: status.group), modified: state.modified)
+      owner: Owner(user: status.owner, group: status.group), modified: givenTime(state, status))
     switch status.type {
     case .directory:
       output.content = .directory
@@ -82,6 +82,14 @@ extension RecordingBuilder {
     case .socket, .characterDevice, .blockDevice, .unknown: throw .specialFile(path)
     }
     recording.outputs.append(output)
+  }
+
+  /// The time that the run gave a file. It may have done so by another of its names, or by one that is gone: then it is
+  /// told by the inode's still having that time.
+  private func givenTime(_ state: PathState, _ status: FileStatus) -> Int64? {
+    if status.type == .directory || status.links == 1 && state.modified != nil { return state.modified }
+    guard let given = recorder.givenTimes[status.key], given == status.modified else { return nil }
+    return given
   }
 
   /// Takes the content of a file that the run produced.

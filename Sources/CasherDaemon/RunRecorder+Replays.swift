@@ -43,6 +43,7 @@ extension RunRecorder {
       if let old = touched.before.status, old.type == .directory { forgetDirectory(old.key) }
       return
     }
+    if let modified { givenTimes[status.key] = modified }
     if byInode[status.key] == nil { producedInodes.insert(status.key) }
     if status.type != .directory, status.links > 1 { willChangeInPlace(status.key) }
     if status.type == .directory, originalPaths[status.key] == nil {

@@ -272,6 +272,8 @@ extension RunRecorder {
       forgetDirectory(replaced.key)
     }
     if !exchange, let replaced = removing.removeValue(forKey: target.key) { linksAdded[replaced, default: 0] &-= 1 }
+    keepTime(source)
+    if exchange { keepTime(target) }
     let movedTime = source.isProduced ? source.modified : source.before.status?.modified
     let replacedTime = target.isProduced ? target.modified : target.before.status?.modified
     for touched in [source, target] {
@@ -287,6 +289,12 @@ extension RunRecorder {
     if exchange { settleMoved(source, directory.path.appending(name)) }
   }
 
+  /// What is moved has its time from before the run, by whichever name it is found then.
+  private func keepTime(_ touched: Touched) {
+    guard !touched.isProduced, let status = touched.before.status, status.type != .directory else { return }
+    givenTimes[status.key] = status.modified
+  }
+
   /// What stands under a name has come from elsewhere, with all that is in it.
   private func settleMoved(_ touched: Touched, _ path: FilePath) {
     guard let status = try? tree.status(of: path), status.type == .directory else { return }
@@ -295,6 +303,7 @@ extension RunRecorder {
     let reference = DirectoryReference.located(status.key, path)
     for entry in (try? tree.entries(of: path)) ?? [] {
       let child = touch(reference, entry.name)
+      keepTime(child)
       if !child.isProduced { child.modified = child.before.status?.modified }
       child.isProduced = true
       child.isRewritten = true
@@ -323,7 +332,9 @@ extension RunRecorder {
     pin(touched)
   }
 
-  func didSetAttributes(_ name: FilePath, in directory: DirectoryReference, _ change: AttributeChange) {
+  func didSetAttributes(
+    _ name: FilePath, in directory: DirectoryReference, _ change: AttributeChange, of inode: InodeKey
+  ) {
     let touched = touch(directory, name)
     touched.isProduced = true
     switch change {
@@ -333,6 +344,7 @@ extension RunRecorder {
     case .times(let modified):
       touched.isRewritten = true
       touched.modified = modified
+      givenTimes[inode] = modified
     case .extended: touched.changesAttributes = true
     case .permissions, .owner: break
     }

@@ -48,6 +48,9 @@ final class RunRecorder {
   var byInode: [InodeKey: [Touched]] = [:]
   /// Inodes that came to be during the run.
   var producedInodes: Set<InodeKey> = []
+  /// The modification times, in nanoseconds, that the run gave to files, or that files it moved had; who has written since
+  /// has changed them again.
+  var givenTimes: [InodeKey: Int64] = [:]
   var listings: [InodeKey: Listing] = [:]
   /// Listings of directories that are no more; their inode numbers may stand for others now.
   var pastListings: [Listing] = []

@@ -299,7 +299,7 @@ final class RunTable: Recorder {
 
   func didSetAttributes(of node: Node, _ change: AttributeChange, by actor: Actor) {
     guard let parent = node.parent else { return }
-    observe(actor) { $0.didSetAttributes(node.name, in: .node(parent), change) }
+    observe(actor) { $0.didSetAttributes(node.name, in: .node(parent), change, of: node.inode.key) }
   }
 
   func mountAnswer(for directory: Node) -> [UInt8] { answer(directory) }
