@@ -10,6 +10,7 @@ import Synchronization
 struct Services: Sendable {
   let overlay: Overlay
   let store: Store
+  let socket: DaemonSocket
   let blobs: PlacedBlobs
   let runs: RunTable
   let made: MountRuns

@@ -132,7 +132,8 @@ public enum Daemon {
     let digester = state.makeDigester(overlay)
     let freezing = state.freezing(overlay, digester)
     let services = Services(
-      overlay: overlay, store: store, blobs: state.blobs, runs: runs, made: state.runs, freezing: freezing,
+      overlay: overlay, store: store, socket: socket, blobs: state.blobs, runs: runs, made: state.runs,
+      freezing: freezing,
       flights: SingleFlight(), digester: digester,
       pathSets: PathSetCache(), known: KnownRuns(), tree: tree, configuration: configuration,
       salt: Salt.load(from: store.directory),

@@ -56,6 +56,11 @@ struct Server: Sendable {
       connection.send(ControlHandler(services: services).answer(request))
     case .call(var request):
       services.overlay.expectRequests()
+      // What is placed from a store that nobody finds any more goes with this daemon.
+      if services.socket.isElsewhere, !services.store.isInPlace {
+        connection.send(.plain("the cache directory \(services.store.directory) is not there any more"))
+        return
+      }
       do throws(InvalidConfiguration) { try services.callConfiguration.apply(to: &request) } catch {
         services.log.write("error", [("what", "configuration"), ("reason", "\(error)")])
         connection.send(.plain("\(error)"))

@@ -29,6 +29,13 @@ public final class Store: Sendable {
     }
   }
 
+  /// Whether the directory that was opened still stands at its path.
+  public var isInPlace: Bool {
+    do throws(Errno) {
+      return try layout.root.status().key == FileDescriptor.workingDirectory.status(of: directory).key
+    } catch { return false }
+  }
+
   init(layout: StoreLayout, database: Database, options: StoreOptions) {
     self.layout = layout
     self.database = database

@@ -125,4 +125,32 @@ import Testing
       #expect(try place.shell("sha256sum -c ../sums").status == 0)
     }
   }
+
+  @Test("What a command makes after the cache directory is gone outlives the daemon")
+  func madeAfterwards() throws {
+    try withPlaced { place throws in
+      let script = "echo tiny > tiny"
+      #expect(try place.acache(script).status == 0)
+      try place.shell("rm tiny; rm -rf '\(place.base)/cache'", in: place.work)
+      let outcome = try place.acache(script)
+      #expect(outcome.status == 0 && outcome.error.contains("running without cache"), "\(outcome)")
+      try killDaemon(place)
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(place.read("tiny") == "tiny\n")
+    }
+  }
+
+  @Test("While a copy of the cache stands in its place the daemon is found, and frozen what it shows")
+  func replacedByCopy() throws {
+    try withPlaced { place throws in
+      try place.shell("cp -a cache copy; mv cache away; mv copy cache", in: place.base)
+      let outcome = try place.acache("echo tiny > tiny")
+      #expect(outcome.error.contains("running without cache"), "\(outcome)")
+      #expect(try place.casherfs("status", place.work).status == 0)
+      #expect(try place.casherfs("freeze", place.work).status == 0)
+      #expect(try place.casherfs("unmount", place.work).error == "")
+      #expect(try place.shell("sha256sum -c ../sums; cat tiny").status == 0)
+      #expect(try copies(place) == "0\n")
+    }
+  }
 }
