@@ -20,7 +20,9 @@ extension StoreError {
 
   /// From SQLite's extended result code (https://sqlite.org/rescode.html) and the errno behind it, 0 for none.
   init(sqlite code: Int32, systemError: Int32, message: String, directory: FilePath) {
-    let cause = systemError == 0 ? nil : Errno(rawValue: systemError)
+    // A read beyond the end of a file fails no system call: what is said to be the cause is an older one.
+    let isTooShort = code == 522  // SQLITE_IOERR_SHORT_READ
+    let cause = systemError == 0 || isTooShort ? nil : Errno(rawValue: systemError)
     let lockCodes: [Int32] = [
       3850,  // SQLITE_IOERR_LOCK
       2314,  // SQLITE_IOERR_RDLOCK
@@ -32,6 +34,7 @@ extension StoreError {
     let kind: Code =
       switch code & 0xff {
       case SQLITE_FULL: .noSpace
+      case SQLITE_IOERR where isTooShort: .corruptDatabase
       case SQLITE_IOERR where code == 4874 && cause == nil: .noSpace  // SQLITE_IOERR_SHMSIZE comes without a cause
       case SQLITE_READONLY: code == 1032 ? .vanished : .readOnly  // SQLITE_READONLY_DBMOVED
       case SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL: .busy

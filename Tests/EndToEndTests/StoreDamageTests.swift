@@ -256,4 +256,21 @@ import Testing
       #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
     }
   }
+
+  @Test("When the database's log is taken away under another daemon, that is told as damage, and mended as that")
+  func logGone() throws {
+    try withPlaced { place throws in
+      let other = place.base + "/second"
+      try place.shell("mkdir '\(other)'")
+      #expect(try place.casherfs("mount", other).status == 0)
+      defer { _ = try? place.casherfs("unmount", "--lazy", other) }
+      try killDaemon(place)
+      try place.shell("rm casher.sqlite-wal", in: place.base + "/cache")
+      let outcome = try place.casherfs("mount", place.work)
+      #expect(outcome.status == 9 && outcome.error.contains("verify --store --repair"), "\(outcome)")
+      #expect(try place.casherfs("verify", "--store", "--repair").status == 0)
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(try place.shell("grep -v small ../sums | sha256sum --quiet -c").status == 0)
+    }
+  }
 }
