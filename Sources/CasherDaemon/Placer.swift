@@ -36,32 +36,62 @@ struct Placer {
     let time = Clock.now()
     if let parent { noteObservations(record, parent) }
     var permissionsLast: [(FilePath, UInt32)] = []
-    for output in record.outputs where try isWanted(output, policy) {
+    var steps = PlacingSteps()
+    func openParent(of output: Output) throws(Errno) -> OpenDirectory? {
+      guard Placer.isAcceptable(output.path) else { throw .invalid }
       do throws(Errno) {
-        guard Placer.isAcceptable(output.path) else { throw .invalid }
-        let directory: OpenDirectory
-        do throws(Errno) {
-          directory = try directories.open(output.path.parent, isOutside: output.path.isAbsolute)
-        } catch {
-          // What is to be gone is gone with its directory.
-          if case .removed = output.content, error == .noSuchFile || error == .notDirectory { continue }
-          throw error
-        }
-        let name = output.path.lastComponent
-        announce(output, name, directory, &facets, parent)
-        if try take(output, name, directory, caller, time, &batch) { continue }
-        let former = try output.path.isAbsolute ? nil : tree.lowerStatus(of: name, in: directory.descriptor)
+        return try directories.open(output.path.parent, isOutside: output.path.isAbsolute)
+      } catch {
+        // What is to be gone is gone with its directory.
+        if case .removed = output.content, error == .noSuchFile || error == .notDirectory { return nil }
+        throw error
+      }
+    }
+    func put(_ step: PlacingSteps.Step) throws(Failure) {
+      let (output, directory) = (step.output, step.directory)
+      do throws(Errno) {
         try changeName(of: output, in: directory) { () throws(Errno) in
-          try put(output, name, in: directory, caller, time, &permissionsLast)
+          try self.put(
+            output, output.path.lastComponent, in: directory.descriptor, caller, time, &permissionsLast)
         }
-        settle(output, name, directory, parent)
+        settle(output, output.path.lastComponent, directory, parent)
         // It has a link less, which its other names show.
-        if let former { overlay.invalidateInode(former.key) }
+        if let former = step.former, !output.path.isAbsolute { overlay.invalidateInode(former.key) }
       } catch {
         throw Failure(path: output.path, cause: error.description)
       }
     }
-    try place(batch, within: parent)
+    func begin(_ output: Output) throws(Failure) {
+      let step: PlacingSteps.Step
+      do throws(Errno) {
+        guard let directory = try openParent(of: output) else { return }
+        let name = output.path.lastComponent
+        announce(output, name, directory, &facets, parent)
+        if try take(output, name, directory, caller, time, &batch) { return }
+        let former = try tree.lowerStatus(of: name, in: directory.descriptor)
+        var isPlaced = false
+        if tree.placements.mayHave(name) {
+          isPlaced = tree.placements.file(name, in: try DirectoryKey(of: directory.descriptor)) != nil
+        }
+        step = PlacingSteps.Step(
+          output: output, directory: directory, former: former, isNew: former == nil && !isPlaced)
+      } catch {
+        throw Failure(path: output.path, cause: error.description)
+      }
+      if steps.take(step) { try put(step) }
+    }
+    let order = PlacingSteps.order(record.outputs)
+    do throws(Failure) {
+      for output in order.first where try isWanted(output, policy) { try begin(output) }
+      try place(batch, within: parent)
+    } catch {
+      // The command has to find the names missing that it is about to make.
+      for step in steps.undoing { try? put(step) }
+      throw error
+    }
+    for output in order.middle where try isWanted(output, policy) { try begin(output) }
+    for step in steps.late { try put(step) }
+    for output in order.last where try isWanted(output, policy) { try begin(output) }
     // A directory may forbid what was to be put into it, so its permission bits come last.
     for (path, permissions) in permissionsLast.reversed() {
       try? tree.with(path) { base, rest throws(Errno) in try base.setPermissions(of: rest, permissions) }
@@ -217,10 +247,9 @@ struct Placer {
   // MARK: one output
 
   private func put(
-    _ output: Output, _ name: FilePath, in directory: OpenDirectory, _ caller: Caller, _ time: Int64,
+    _ output: Output, _ name: FilePath, in parent: FileDescriptor, _ caller: Caller, _ time: Int64,
     _ permissionsLast: inout [(FilePath, UInt32)]
   ) throws(Errno) {
-    let parent = directory.descriptor
     let present = try tree.lowerStatus(of: name, in: parent)
     switch output.content {
     case .removed(let wasDirectory):
@@ -295,12 +324,28 @@ struct Placer {
       return
     }
     let kept = try keptAttributes(output, name, parent, present)
-    try replace(name, in: parent, present, caller) { temporary throws(Errno) in
-      let file = try parent.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: output.permissions & 0o777)
-      defer { file.close() }
+    let mode = output.permissions & 0o777
+    func complete(_ file: FileDescriptor) throws(Errno) {
       try fill(file, content)
       for attribute in kept { try file.setAttribute(attribute.name, attribute.value) }
       try finish(file, output, caller, modified)
+    }
+    let nameless = try? acting(caller) { () throws(Errno) in
+      try parent.open(".", Int32(CASHER_O_TMPFILE) | O_WRONLY, mode: mode)
+    }
+    if let file = nameless {
+      defer { file.close() }
+      try acting(caller) { () throws(Errno) in try complete(file) }
+      try replace(name, in: parent, present, caller) { name throws(Errno) in
+        try name.withCString { name throws(Errno) in try file.linkSelf(to: parent, as: name) }
+      }
+    } else {
+      // Not every filesystem makes files without a name.
+      try replace(name, in: parent, present, caller, isWhole: false) { temporary throws(Errno) in
+        let file = try parent.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
+        defer { file.close() }
+        try complete(file)
+      }
     }
     if let now = try tree.lowerStatus(of: name, in: parent) { digester.keep(digest, for: now) }
   }
@@ -356,12 +401,14 @@ struct Placer {
     return try status().permissions
   }
 
-  /// Makes something new under a temporary name, then gives it its own in one step.
+  /// Makes something new where nothing is; else under a temporary name, and then gives it its own in one step. `isWhole`:
+  /// what `make` makes is there as a whole at once.
   private func replace(
-    _ name: FilePath, in parent: FileDescriptor, _ present: FileStatus?, _ caller: Caller,
+    _ name: FilePath, in parent: FileDescriptor, _ present: FileStatus?, _ caller: Caller, isWhole: Bool = true,
     _ make: (FilePath) throws(Errno) -> Void
   ) throws(Errno) {
-    let temporary = FilePath(".casher-\(String(UInt64.random(in: .min ... .max), radix: 36))")
+    if present == nil, isWhole { return try acting(caller) { () throws(Errno) in try make(name) } }
+    let temporary = Placements.temporaryName()
     try acting(caller) { () throws(Errno) in
       do throws(Errno) {
         try make(temporary)

@@ -12,6 +12,10 @@ struct NamelessFile {
   /// What names of such files begin with; they are never shown, and removed when they are found after a crash.
   static let prefix = Array(".casher-placed-".utf8)
 
+  static func temporaryName() -> FilePath {
+    FilePath(prefix + Array(String(UInt64.random(in: .min ... .max), radix: 36).utf8))
+  }
+
   static func isTemporary(_ name: UnsafePointer<CChar>) -> Bool {
     // Most names begin otherwise.
     name[0] == 46 && name[1] == 99 && FilePath(cString: name).bytes.starts(with: prefix)
@@ -25,8 +29,7 @@ struct NamelessFile {
       temporary = nil
     } catch {
       guard [EOPNOTSUPP, EISDIR, EINVAL, ENOENT].contains(error.rawValue) else { throw error }
-      let name = FilePath(
-        NamelessFile.prefix + Array(String(UInt64.random(in: .min ... .max), radix: 36).utf8))
+      let name = NamelessFile.temporaryName()
       descriptor = try directory.open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
       temporary = name
     }

@@ -60,6 +60,9 @@ public final class Placements: Sendable {
   /// Whether a name is that of a file in the making, which is never shown.
   public static func isTemporary(_ name: FilePath) -> Bool { name.bytes.starts(with: NamelessFile.prefix) }
 
+  /// A name for a file in the making.
+  public static func temporaryName() -> FilePath { NamelessFile.temporaryName() }
+
   var isClosed: Bool { closed.load(ordering: .sequentiallyConsistent) }
   func close() { closed.store(true, ordering: .sequentiallyConsistent) }
 
