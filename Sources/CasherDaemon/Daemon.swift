@@ -80,6 +80,18 @@ public struct DaemonConfiguration: Sendable {
     }
   }
 
+  /// Copies of this directory's journals in other stores.
+  var journalCopiesOfOtherStores: [JournalCopy] {
+    guard let stateDirectory, let own = stateFile("placed")?.lastComponent,
+      let inode = own.bytes.split(separator: 45).last,
+      let entries = try? FileDescriptor.workingDirectory.entries(of: stateDirectory)
+    else { return [] }
+    let (start, end) = (Array("placed-\(mountID)-".utf8), Array("-".utf8) + inode)
+    return entries.map(\.name).filter {
+      $0 != own && $0.bytes.starts(with: start) && $0.bytes.suffix(end.count).elementsEqual(end)
+    }.map { JournalCopy(at: stateDirectory.appending($0)) }
+  }
+
   /// The copy of this directory's journal in this store.
   var journalCopy: JournalCopy? { stateFile("placed").map { JournalCopy(at: $0) } }
 }

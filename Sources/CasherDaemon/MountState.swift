@@ -127,4 +127,12 @@ extension Daemon {
     return UnopenedJournal.missing(
       MountState.journal(in: mount), copy: configuration.journalCopy, from: configuration.directory)
   }
+
+  /// The files of a directory, which is not mounted, that the killed daemon of a mount with another store has left there
+  /// alone.
+  public static func leftInOtherStores(_ configuration: DaemonConfiguration) -> [Missing] {
+    configuration.journalCopiesOfOtherStores.flatMap { copy in
+      UnopenedJournal.missing(nil, copy: copy, from: configuration.directory)
+    }.map { Missing(path: $0, reason: "it is in another cache, with which the directory was mounted before") }
+  }
 }

@@ -51,6 +51,7 @@ final class PlacedBlobs: BlobSource {
 
   /// A file that the database has lost is taken for what its name says, once its content has been digested.
   func has(_ blob: Digest) -> Bool {
+    if blob == Store.nothing { return true }
     if let isThere = try? store.hasBlob(blob), isThere { return true }
     return (try? store.adoptBlob(blob)) ?? false
   }

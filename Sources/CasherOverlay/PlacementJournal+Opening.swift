@@ -63,9 +63,9 @@ extension PlacementJournal {
 /// What is in a store's care alone, for when that store cannot be opened.
 public enum UnopenedJournal {
   /// The files that the journal at `path`, or its copy, has and that are not in `directory`, relative to it.
-  public static func missing(_ path: FilePath, copy: JournalCopy?, from directory: FilePath) -> [FilePath] {
+  public static func missing(_ path: FilePath?, copy: JournalCopy?, from directory: FilePath) -> [FilePath] {
     guard
-      let content = [read(path), copy?.bytes].compactMap({ $0.map(PlacementJournal.parse) }).max(by: {
+      let content = [path.flatMap(read), copy?.bytes].compactMap({ $0.map(PlacementJournal.parse) }).max(by: {
         $0.size < $1.size
       })
     else { return [] }

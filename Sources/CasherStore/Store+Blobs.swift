@@ -75,6 +75,7 @@ extension Store {
 
   /// As `openBlob`, but gives the bytes themselves of a small blob that the database holds.
   public func blobContent(_ digest: Digest) throws(StoreError) -> BlobContent {
+    if digest == Store.nothing { return .bytes([]) }
     if let blob = pending.withLock({ $0.blobs[digest] }) {
       if blob.form == .inline { return .bytes(blob.data) }
       if let file = try open(blob) { return .file(file) }

@@ -29,6 +29,9 @@ public final class Store: Sendable {
     }
   }
 
+  /// The digest of empty content, which can be had whatever became of the store.
+  public static let nothing = SHA256.digest(of: [UInt8]())
+
   /// Whether the directory that was opened still stands at its path.
   public var isInPlace: Bool {
     do throws(Errno) {

@@ -94,7 +94,12 @@ enum MountServer {
     daemon.logLimit = try store.logLimit()
     let id = configuration.freeze == nil ? daemon.mountID : daemon.frozenID
     let log = DaemonLog.path(in: store.mountDirectory(id))
-    let isReady = { (recovery: Recovery) in ready(log, recovery) }
+    let elsewhere = Daemon.leftInOtherStores(daemon)
+    let isReady = { (recovery: Recovery) in
+      var recovery = recovery
+      recovery.lost += elsewhere
+      ready(log, recovery)
+    }
     do throws(DaemonError) {
       guard let freeze = configuration.freeze else { return try Daemon.run(daemon, ready: isReady) }
       try Daemon.showFreeze(freeze, daemon, ready: isReady)

@@ -126,6 +126,36 @@ import Testing
     }
   }
 
+  @Test("A mount with another cache names what a killed daemon left in the one before, which still has it")
+  func anotherStore() throws {
+    try withPlaced { place throws in
+      try killDaemon(place)
+      let other = ["--cache-dir", place.base + "/other"]
+      let outcome = try place.casherfs("mount", other[0], other[1], place.work)
+      #expect(outcome.status == 0 && named(outcome) == StoreGoneTests.placed, "\(outcome)")
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.casherfs("mount", place.work).status == 0)
+      #expect(try place.shell("sha256sum -c ../sums").status == 0)
+      #expect(try place.casherfs("unmount", place.work).status == 0)
+      #expect(try place.casherfs("mount", other[0], other[1], place.work).error == "")
+    }
+  }
+
+  @Test("Empty files need no cache: they are there after it is gone", arguments: ["freeze", "mount"])
+  func empty(command: String) throws {
+    try withPlaced { place throws in
+      let script = "mkdir -p d; : > d/empty"
+      #expect(try place.acache(script).status == 0)
+      try place.shell("rm d/empty")
+      #expect(try place.acache(script).status == 0)
+      try killDaemon(place)
+      try place.shell("rm -rf '\(place.base)/cache'", in: "/")
+      let outcome = try place.casherfs(command, place.work)
+      #expect(named(outcome) == StoreGoneTests.placed && !outcome.error.contains("empty"), "\(outcome)")
+      #expect(try place.shell("test -f d/empty && ! test -s d/empty").status == 0)
+    }
+  }
+
   @Test("What a command makes after the cache directory is gone outlives the daemon")
   func madeAfterwards() throws {
     try withPlaced { place throws in
