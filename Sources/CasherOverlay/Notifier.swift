@@ -23,9 +23,17 @@ final class Notifier: Sendable {
     var sent: UInt64 = 0
     var isSending = false
     var isEnded = false
+    /// Threads that serve requests and wait here for long.
+    var waiting = 0
   }
 
   private let state = Monitor(State())
+
+  /// How long a request waits, and how long when so many others do that few may be left to serve the one that the kernel
+  /// waits for; nanoseconds.
+  private static let patience: Int64 = 10_000_000_000
+  private static let shortPatience: Int64 = 200_000_000
+  private static let mostWaiting = 4
 
   func send(_ notice: Notice) {
     state.update { state in
@@ -52,8 +60,13 @@ final class Notifier: Sendable {
 
   /// `flush` for who serves a request, on which the kernel may in rare cases depend for what is sent: not for ever.
   func flushForRequest() {
-    let target = state.withLock { $0.queued }
-    _ = state.wait(timeout: 200_000_000) { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
+    let (target, isShort) = state.withLock { state in
+      state.waiting += 1
+      return (state.queued, state.waiting > Notifier.mostWaiting)
+    }
+    let patience = isShort ? Notifier.shortPatience : Notifier.patience
+    _ = state.wait(timeout: patience) { state -> Bool? in state.sent >= target || state.isEnded ? true : nil }
+    state.withLock { $0.waiting -= 1 }
   }
 
   /// Sends what is queued, and what comes, until `end`. To be called on a thread of its own.

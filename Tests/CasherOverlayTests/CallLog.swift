@@ -8,6 +8,9 @@ final class CallLog: Recorder {
   private let lines = Mutex<[String]>([])
   private let idle = Atomic<Bool>(false)
 
+  /// Whatever is to be made under this name waits as long as it stands here, and the kernel keeps the directory locked.
+  let held = Monitor<FilePath?>(nil)
+
   var observesMainView: Bool { false }
 
   var isIdle: Bool {
@@ -50,6 +53,7 @@ final class CallLog: Recorder {
   func didOpen(_ node: Node, _ access: OpenAccess, by actor: Actor) { add(actor, "open \(node.path) \(words(access))") }
   func willMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, by actor: Actor) {
     add(actor, "will make \(path(name, directory))")
+    _ = held.wait { $0 == name ? nil : true }
   }
   func didMake(_ kind: MadeKind, _ name: FilePath, in directory: Node, node: Node, status: FileStatus, by actor: Actor)
   {

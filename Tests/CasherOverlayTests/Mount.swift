@@ -71,15 +71,29 @@ struct Outcome: Equatable, CustomStringConvertible {
 
   @discardableResult
   static func of(_ script: String, in directory: String) throws -> Outcome {
-    let process = Process()
+    try Background(script, in: directory).outcome()
+  }
+}
+
+/// A shell script that runs beside the test.
+final class Background {
+  private let process = Process()
+  private let output = Pipe()
+
+  init(_ script: String, in directory: String) throws {
     process.executableURL = URL(fileURLWithPath: "/bin/bash")
     process.arguments = ["-c", "cd '\(directory)' || exit 99; umask 022; exec 2>&1; \(script)"]
     process.environment = ["PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "HOME": "/tmp"]
-    let pipe = Pipe()
-    process.standardOutput = pipe
+    process.standardOutput = output
     process.standardInput = FileHandleForNothing.null
     try process.run()
-    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+  }
+
+  var isRunning: Bool { process.isRunning }
+
+  /// Waits for its end.
+  func outcome() -> Outcome {
+    let data = output.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
     return Outcome(output: String(decoding: data, as: UTF8.self), status: process.terminationStatus)
   }

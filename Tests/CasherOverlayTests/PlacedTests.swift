@@ -120,6 +120,30 @@ import Testing
     }
   }
 
+  @Test func whatIsChangedByANameIsToldByTheNameAlsoWhenTheKernelIsLongInHearingOfIt() throws {
+    try withPlaced { mount in
+      try Outcome.of("mkdir e", in: mount.directory)
+      mount.log.isIdle = false
+      mount.log.held.update { $0 = "held" }
+      defer { mount.log.held.update { $0 = nil } }
+      let maker = try Background("touch e/held", in: mount.directory)
+      let directory = try mount.overlay.rootDescriptor.status(of: "e").key
+      #expect(eventually { mount.log.take(mount.overlay.mainView).contains("will make e/held") })
+      // The kernel hears of nothing until it gets at the directory.
+      mount.overlay.invalidateEntry("other", inDirectory: directory, .isThere)
+      let changer = try Background(
+        """
+        python3 -c 'import os
+        file = os.open("big", os.O_RDONLY); os.truncate("big", 10); print(os.stat("big").st_size)'
+        """, in: mount.directory)
+      // Long enough for whoever would not wait for the kernel.
+      for _ in 0..<100 where changer.isRunning { usleep(10_000) }
+      mount.log.held.update { $0 = nil }
+      #expect(changer.outcome() == Outcome(output: "10\n", status: 0))
+      #expect(maker.outcome() == Outcome(output: "", status: 0))
+    }
+  }
+
   @Test(arguments: [true, false])
   func anOpenReaderSeesWhatIsWritten(passthrough: Bool) throws {
     try withPlaced(passthrough: passthrough) { mount in
