@@ -238,7 +238,12 @@ struct FlockLock: Sendable {
 struct LockReply: @unchecked Sendable {  // libfuse lets any thread answer
   let request: fuse_req_t
 
-  func send(_ error: Errno?) { fuse_reply_err(request, error?.rawValue ?? 0) }
+  /// Nil: the lock is taken. Whoever had it before in another view may have changed names and sizes under it, of which
+  /// the kernel has heard then.
+  func send(_ error: Errno?) {
+    if error == nil { Overlay.serving(request)?.notifier.flushForRequest() }
+    fuse_reply_err(request, error?.rawValue ?? 0)
+  }
 
   /// Has `LockTable.interrupt` called with this number when the waiting process gets a signal.
   func onInterrupt(_ number: UInt) {

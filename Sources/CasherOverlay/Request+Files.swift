@@ -225,9 +225,9 @@ extension Request {
   // MARK: closing
 
   func flush(_ handle: FileHandle, owner: UInt64) {
+    if handle.isWritable { overlay.didChangeAttributes(of: handle.node.inode, through: handle.node.view) }
     overlay.locks.releasePosix(owner: owner, on: handle.node.inode.key)
     overlay.lowerLocks?.releaseAll(owner: owner, isFlock: false, on: handle.node.inode.key)
-    if handle.isWritable { overlay.didChangeAttributes(of: handle.node.inode, through: handle.node.view) }
     // close(2) tells what a lower filesystem has kept to itself so far.
     if let lower = handle.openDescriptor, handle.isWritable, let copy = try? lower.duplicate() {
       if Glibc.close(copy.rawValue) == -1 {

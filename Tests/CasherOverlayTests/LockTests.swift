@@ -6,7 +6,7 @@ import Testing
 
 /// Locks are those of the file, whichever view it is locked through.
 @Suite(.serialized) struct LockTests {
-  /// A process that runs Python lines one by one, each answered by one line.
+  /// A process that runs Python lines one by one, each answered by one line, "alarm" when a signal or two minutes end it.
   private final class Python {
     private let process = Process()
     private let input = Pipe()
@@ -32,11 +32,13 @@ import Testing
           return "free" if kind == fcntl.F_UNLCK else f"{kind} {start} {length} {pid}"
         R, W, U = fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK
         for line in sys.stdin:
+          signal.alarm(120)
           try:
             try: print(eval(line))
             except SyntaxError: exec(line); print("done")
           except Alarm: print("alarm")
           except OSError as e: print(errno.errorcode[e.errno])
+          signal.alarm(0)
         """, directory,
       ]
       process.standardInput = input
@@ -123,9 +125,11 @@ import Testing
   @Test func aWaitEndsWithTheLockOrASignal() throws {
     try withTwo { mount, a, b in
       a.run("posix(f, W)")
-      b.run("signal.setitimer(signal.ITIMER_REAL, 0.2)")
       b.begin("posix(f, W, wait=True)")
+      #expect(waits(mount))
+      kill(b.identifier, SIGALRM)
       #expect(b.answer() == "alarm")
+      #expect(waits(mount, 0))
       b.begin("posix(f, W, 3, 1, wait=True)")
       #expect(waits(mount))
       a.run("posix(f, U, 3, 1)")
@@ -164,6 +168,33 @@ import Testing
       #expect(b.run("posix(f, W)") == "EAGAIN")
       a.run("os.close(r)")
       #expect(eventually { b.run("posix(f, W)") == "None" })
+    }
+  }
+
+  @Test func whatWasDoneUnderALockIsThereForWhoGetsItNextInAnyView() throws {
+    // A long timeout: nothing is seen because the kernel's memory has run out.
+    try withMount(timeout: 1000) { mount in
+      let (_, view) = mount.view("v")
+      let (ready, go) = (mount.base + "/ready", mount.base + "/go")
+      try mount.sh("mkfifo '\(ready)' '\(go)'; mkdir e; touch lock; cat made")
+      let first = try Background(
+        "flock lock sh -c \"echo > '\(ready)'; read x < '\(go)'; echo new > made\"", in: view)
+      try #expect(mount.sh("timeout 100 sh -c \"read x < '\(ready)'\"").status == 0)
+      // From here on the kernel hears of nothing until it gets at the directory `e`.
+      mount.log.held.update { $0 = "held" }
+      defer { mount.log.held.update { $0 = nil } }
+      let maker = try Background("touch e/held", in: mount.directory)
+      #expect(eventually { mount.log.take(mount.overlay.mainView).contains("will make e/held") })
+      let directory = try mount.overlay.rootDescriptor.status(of: "e").key
+      mount.overlay.invalidateEntry("other", inDirectory: directory, .isThere)
+      try #expect(mount.sh("timeout 100 sh -c \"echo > '\(go)'\"").status == 0)
+      #expect(first.outcome() == Outcome(output: "", status: 0))
+      let next = try Background("flock lock cat made", in: mount.directory)
+      // Long enough for whoever would not wait for the kernel.
+      for _ in 0..<100 where next.isRunning { usleep(10_000) }
+      mount.log.held.update { $0 = nil }
+      #expect(next.outcome() == Outcome(output: "new\n", status: 0))
+      #expect(maker.outcome() == Outcome(output: "", status: 0))
     }
   }
 
