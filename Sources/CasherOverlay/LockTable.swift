@@ -66,6 +66,11 @@ final class LockTable: Sendable {
     state.withLock { $0.files[key]?.posix.conflicts(with: lock).first }
   }
 
+  /// Whether another's lock stands in the way.
+  func isTaken(_ claim: Claim, on key: InodeKey) -> Bool {
+    state.withLock { $0.files[key]?.conflicts(with: claim).isEmpty == false }
+  }
+
   /// Takes the lock and answers, at once or, when it `waits`, later. EAGAIN when it is held and nobody waits, EDEADLK
   /// when the wait could never end.
   func take(_ claim: Claim, on handle: FileHandle, waits: Bool, reply: LockReply) {

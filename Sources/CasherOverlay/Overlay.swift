@@ -21,6 +21,8 @@ public final class Overlay: Sendable {
   let locks = LockTable()
   /// In place of `locks`, where files are locked by who is in no view too.
   let lowerLocks: LowerLocks?
+  /// RELEASE requests that are being served.
+  let releasesUnderWay = Atomic<Int>(0)
   let listings: DirectoryListings
   let requests = Counters()
   /// Whether requests are carried out as the user who makes them.

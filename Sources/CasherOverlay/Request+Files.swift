@@ -240,6 +240,8 @@ extension Request {
 
   func release(_ info: Info) {
     guard let handle = FileHandle.of(info) else { return succeed() }
+    overlay.releasesUnderWay.add(1, ordering: .sequentiallyConsistent)
+    defer { overlay.releasesUnderWay.subtract(1, ordering: .sequentiallyConsistent) }
     if info.pointee.flock_release != 0 {
       overlay.locks.releaseFlock(owner: info.pointee.lock_owner, on: handle.node.inode.key)
       overlay.lowerLocks?.releaseAll(owner: info.pointee.lock_owner, isFlock: true, on: handle.node.inode.key)

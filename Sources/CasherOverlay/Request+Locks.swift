@@ -41,9 +41,15 @@ extension Request {
   }
 
   func setFlock(_ operation: Int32, owner: UInt64, on handle: FileHandle) throws(Errno) {
+    let waits = operation & LOCK_NB == 0
     if let lower = overlay.lowerLocks {
       guard operation & LOCK_UN != 0 else {
-        return try lower.takeFlock(operation, owner: owner, on: handle, reply: LockReply(request: raw))
+        let reply = LockReply(request: raw)
+        do throws(Errno) { return try lower.takeFlock(operation, owner: owner, on: handle, reply: reply) } catch {
+          guard error == .wouldBlock else { throw error }
+          overlay.waitForReleases()
+          return try lower.takeFlock(operation, owner: owner, on: handle, reply: reply)
+        }
       }
       lower.releaseAll(owner: owner, isFlock: true, on: handle.node.inode.key)
       return succeed()
@@ -53,7 +59,20 @@ extension Request {
       return succeed()
     }
     let lock = FlockLock(owner: owner, isExclusive: operation & LOCK_EX != 0)
-    overlay.locks.take(.flock(lock), on: handle, waits: operation & LOCK_NB == 0, reply: LockReply(request: raw))
+    if !waits, overlay.locks.isTaken(.flock(lock), on: handle.node.inode.key) { overlay.waitForReleases() }
+    overlay.locks.take(.flock(lock), on: handle, waits: waits, reply: LockReply(request: raw))
+  }
+}
+
+extension Overlay {
+  /// close(2) gives back what flock(2) took, but does not wait for the RELEASE that says so. Waits for those that have come
+  /// before the request which asks, a few of which may not be counted for a moment; not for ever, as more may always come.
+  fileprivate func waitForReleases() {
+    for _ in 0..<200 {
+      var pause = timespec(tv_sec: 0, tv_nsec: 1_000_000)
+      nanosleep(&pause, nil)
+      if releasesUnderWay.load(ordering: .sequentiallyConsistent) == 0 { return }
+    }
   }
 }
 
