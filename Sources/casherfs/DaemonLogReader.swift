@@ -41,25 +41,25 @@ struct DaemonLogReader {
 
   /// Prints the last `limit` lines, all when it is nil. `follow`: and what is added, until nobody reads it any more.
   func run(limit: Int?, follow: Bool) {
-    var lines: [ArraySlice<UInt8>] = []
-    for number in stride(from: DaemonLog.kept, through: 1, by: -1) {
-      lines += DaemonLogReader.lines(DaemonLogReader.content(DaemonLog.path(in: directory, earlier: number)))
+    var file = oldest()
+    var text = DaemonLogReader.rest(of: file)
+    while let next = next(after: file) {
+      // What was written to it until the next one was begun.
+      text += DaemonLogReader.rest(of: file) + DaemonLogReader.rest(of: next)
+      file?.close()
+      file = next
     }
-    let path = DaemonLog.path(in: directory)
-    var file = try? FileDescriptor.open(path, O_RDONLY)
-    lines += DaemonLogReader.lines(file.flatMap { try? $0.readAll() } ?? [])
+    let lines = text.split(separator: 0x0a)
     for line in limit.map({ lines.suffix($0) }) ?? lines[...] {
       guard DaemonLogReader.print(Array(line) + [0x0a]) else { return }
     }
     guard follow else { return }
     while true {
-      // What was written before the log was begun anew is still in the file that is open.
-      guard DaemonLogReader.print(file.flatMap { try? $0.readAll() } ?? []) else { return }
-      let present = try? FileDescriptor.workingDirectory.statusIfPresent(of: path)
-      if let present, present.key != (try? file?.status())?.key {
-        guard DaemonLogReader.print(file.flatMap { try? $0.readAll() } ?? []) else { return }
+      guard DaemonLogReader.print(DaemonLogReader.rest(of: file)) else { return }
+      if let next = next(after: file) {
+        guard DaemonLogReader.print(DaemonLogReader.rest(of: file)) else { return }
         file?.close()
-        file = try? FileDescriptor.open(path, O_RDONLY)
+        file = next
         continue
       }
       var time = timespec(tv_sec: 0, tv_nsec: DaemonLogReader.pause)
@@ -67,17 +67,41 @@ struct DaemonLogReader {
     }
   }
 
+  // MARK: the logs, of which any may be begun anew meanwhile
+
+  private func oldest() -> FileDescriptor? {
+    for number in stride(from: DaemonLog.kept, through: 0, by: -1) {
+      if let file = open(number) { return file }
+    }
+    return nil
+  }
+
+  /// The log that was begun after this one, which stays open so that no other gets its number; nil when it is the present
+  /// one. The present one when this is none of them any more.
+  private func next(after file: FileDescriptor?) -> FileDescriptor? {
+    guard let file, let key = try? file.status().key else { return open(0) }
+    while true {
+      guard let number = (0...DaemonLog.kept).first(where: { self.key($0) == key }) else { return open(0) }
+      if number == 0 { return nil }
+      guard let next = open(number - 1) else { return nil }
+      if self.key(number) == key { return next }
+      next.close()
+    }
+  }
+
+  private func open(_ number: Int) -> FileDescriptor? {
+    try? FileDescriptor.open(DaemonLog.path(in: directory, earlier: number), O_RDONLY)
+  }
+
+  private func key(_ number: Int) -> InodeKey? {
+    (try? FileDescriptor.workingDirectory.statusIfPresent(of: DaemonLog.path(in: directory, earlier: number)))??.key
+  }
+
+  private static func rest(of file: FileDescriptor?) -> [UInt8] { file.flatMap { try? $0.readAll() } ?? [] }
+
   /// False when nobody reads it any more.
   private static func print(_ bytes: [UInt8]) -> Bool {
     if bytes.isEmpty { return true }
     return (try? FileDescriptor.standardOutput.writeAll(bytes)) != nil
   }
-
-  private static func content(_ path: FilePath) -> [UInt8] {
-    guard let file = try? FileDescriptor.open(path, O_RDONLY) else { return [] }
-    defer { file.close() }
-    return (try? file.readAll()) ?? []
-  }
-
-  private static func lines(_ text: [UInt8]) -> [ArraySlice<UInt8>] { text.split(separator: 0x0a) }
 }
