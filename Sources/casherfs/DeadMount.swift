@@ -17,8 +17,26 @@ enum DeadMount {
     }
   }
 
-  /// Takes it away, also when processes still stand in it: nobody can do anything there.
-  static func detach(_ directory: FilePath) throws(Failure) { try detachMount(directory, lazily: true) }
+  /// Takes it away if it is there still, also when processes stand in it: nobody can do anything there.
+  ///
+  /// Of several that found it at once one looks and takes away at a time, or else the others would take away what the first
+  /// has mounted in its place.
+  static func detach(_ directory: FilePath) throws(Failure) {
+    let turn = try? FileDescriptor.open(directory.parent, O_RDONLY | O_DIRECTORY)
+    defer { turn?.close() }
+    for _ in 0..<DeadMount.attempts {
+      if turn == nil || (try? turn?.holdLock(exclusive: true, waiting: false)) != nil { break }
+      var pause = timespec(tv_sec: 0, tv_nsec: 10_000_000)
+      nanosleep(&pause, nil)
+    }
+    guard isAt(directory) else { return }
+    do throws(Failure) { try detachMount(directory, lazily: true) } catch {
+      if isAt(directory) { throw error }
+    }
+  }
+
+  /// How often, 10 ms apart, another is waited for, which may as well have locked the directory for something else.
+  private static let attempts = 300
 
   /// Calls `body`, and where the cache proves to be unusable names the files that are nowhere else.
   static func namingUnwritten<Result>(
