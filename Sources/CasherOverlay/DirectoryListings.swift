@@ -64,6 +64,9 @@ final class DirectoryListings: Sendable {
     }
   }
 
+  /// How many handles with leave to cache are open.
+  var openHandles: Int { directories.withLock { $0.values.count { $0.isOpen } } }
+
   /// A handle that was opened with leave to cache has read the directory to its end.
   func didRead(_ key: DirectoryKey, _ reading: Reading, changes: UInt32) {
     guard reading.isWhole, let began = reading.began, reading.changes == changes else { return }

@@ -2,7 +2,7 @@ import CasherRecord
 import CasherSystem
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct CallTests {
+@Suite struct CallTests {
   @Test func aHitReplaysStreamsAndStatusAndRunsNothing() throws {
     let mount = try FakeMount { conversation in
       _ = try conversation.receiveCall()

@@ -67,7 +67,8 @@ final class FakeMount: Sendable {
     messages.compactMap { if case .finished(let report) = $0 { report } else { nil } }
   }
 
-  /// Runs a shell script in the mount, in which `acache` is the program under test.
+  /// Runs a shell script in the mount, in which `acache` is the program under test, and `eventually CONDITION` waits until
+  /// those words of the shell hold: two minutes at most, after which it says so and ends the script with all its jobs.
   func shell(_ script: String, in place: String = ".") throws -> Outcome {
     try FakeMount.shell("cd \(directory)/\(place)\n" + script)
   }
@@ -77,7 +78,14 @@ final class FakeMount: Sendable {
     let null = try FileDescriptor.open("/dev/null", O_RDONLY)
     var setup = ChildProcess.Setup()
     setup.descriptors = [(null, 0), (out.writing, 1), (error.writing, 2)]
-    let prologue = "export PATH='\(programs):/usr/bin:/bin'\n"
+    let prologue = """
+      export PATH='\(programs):/usr/bin:/bin'
+      eventually() {
+        for attempt in $(seq 12000); do eval "$1" && return; sleep 0.01; done
+        echo "never: $1"; kill -KILL $(jobs -p); exit 99
+      }
+
+      """
     let process = try ChildProcess.spawn("/bin/bash", ["bash", "-c", FilePath(prologue + script)], setup)
     for end in [out.writing, error.writing, null] { end.close() }
     let errors = Monitor<[UInt8]?>(nil)

@@ -2,7 +2,7 @@ import CasherRecord
 import CasherSystem
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct InputTests {
+@Suite struct InputTests {
   private static func running() throws -> FakeMount {
     try FakeMount { conversation in
       _ = try conversation.receiveCall()

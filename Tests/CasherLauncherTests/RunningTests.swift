@@ -2,7 +2,7 @@ import CasherRecord
 import CasherSystem
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct RunningTests {
+@Suite struct RunningTests {
   private let mount: FakeMount
 
   init() throws {
@@ -19,7 +19,14 @@ import Testing
   }
 
   @Test func theStreamsStayApartAndTheirOrderIsReported() throws {
-    let outcome = try mount.shell("acache -- sh -c 'echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three'")
+    // Each word is written once acache has taken the one before from its pipe.
+    let command = """
+      import fcntl, os, struct, termios, time
+      for stream, word in ((1, b"one"), (2, b"two"), (1, b"three")):
+          os.write(stream, word + b"\\n")
+          while fcntl.ioctl(stream, termios.FIONREAD, bytes(4)) != bytes(4): time.sleep(0.001)
+      """
+    let outcome = try mount.shell("acache -- timeout 100 python3 -c '\(command)'")
     #expect(outcome == .init(output: "one\nthree\n", error: "two\n", status: 0))
     #expect(
       mount.reports.first?.segments == [
@@ -153,7 +160,7 @@ import Testing
     let outcome = try mount.shell(
       """
       acache -- sh -c 'trap "echo caught; exit 9" TERM; echo $$ > ready; while :; do sleep 0.01; done' &
-      until [ -s .views/one/ready ]; do :; done
+      eventually '[ -s .views/one/ready ]'
       kill -TERM $!; wait $!; echo $?
       """)
     #expect(outcome.output == "caught\n9\n")
@@ -163,9 +170,9 @@ import Testing
     let outcome = try mount.shell(
       """
       acache -- sh -c 'echo $$ > ready; exec sleep 100' &
-      until [ -s .views/one/ready ]; do :; done
+      eventually '[ -s .views/one/ready ]'
       kill -KILL $!; wait $! 2>/dev/null
-      while kill -0 $(cat .views/one/ready) 2>/dev/null; do :; done; echo gone
+      eventually '! kill -0 $(cat .views/one/ready) 2>/dev/null'; echo gone
       """)
     #expect(outcome.output == "gone\n")
   }

@@ -2,7 +2,7 @@ import CasherRecord
 import CasherSystem
 import Testing
 
-@Suite("acache ends when it is told to, whatever it waits for", .timeLimit(.minutes(1))) struct SignalTests {
+@Suite("acache ends when it is told to, whatever it waits for") struct SignalTests {
   @Test("While the daemon decides", arguments: ["TERM", "INT", "HUP"])
   func deciding(signal: String) throws {
     let told = Monitor(false)
@@ -13,7 +13,7 @@ import Testing
     }
     // Interactive job control, since a script's background jobs ignore SIGINT.
     let outcome = try mount.shell(
-      "set -m; acache -- true & until grep -q unix_stream /proc/$!/wchan; do :; done; "
+      "set -m; acache -- true & eventually \"grep -q unix_stream /proc/$!/wchan\"; "
         + "kill -\(signal) $!; wait $!; echo $?")
     #expect(outcome.output == "\(128 + ["TERM": 15, "INT": 2, "HUP": 1][signal, default: 0])\n")
   }
@@ -37,7 +37,7 @@ import Testing
     let outcome = try mount.shell(
       """
       acache -- touch .views/one/ran & child=$!
-      until grep -q unix_stream /proc/$child/wchan && [ -z "$(cat /proc/$child/task/$child/children)" ]; do :; done
+      eventually 'grep -q unix_stream /proc/$child/wchan && [ -z "$(cat /proc/$child/task/$child/children)" ]'
       kill -TERM $child; wait $child; echo $?; ls .views/one
       """)
     #expect(outcome.output == "143\nsub\n")
@@ -53,8 +53,8 @@ import Testing
       """
       mkfifo pipe; exec 5<>pipe
       acache -- sh -c 'echo $$ > pid; exec yes' > pipe & child=$!
-      until [ -s .views/one/pid ]; do :; done
-      until grep -q poll /proc/$child/wchan && grep -q pipe_write /proc/$(cat .views/one/pid)/wchan; do :; done
+      eventually '[ -s .views/one/pid ]'
+      eventually 'grep -q poll /proc/$child/wchan && grep -q pipe_write /proc/$(cat .views/one/pid)/wchan'
       kill -TERM $child; wait $child; echo $?
       """)
     #expect(outcome.output == "143\n")
@@ -77,7 +77,7 @@ import Testing
     let outcome = try mount.shell(
       """
       acache -- sh -c 'echo > ended' & child=$!
-      until [ -e .views/one/ended ] && grep -q unix_stream /proc/$child/wchan; do :; done
+      eventually '[ -e .views/one/ended ] && grep -q unix_stream /proc/$child/wchan'
       kill -TERM $child; wait $child; echo $?
       """)
     #expect(outcome.output == "143\n")

@@ -14,8 +14,9 @@ import Testing
         mount.overlay.counters.filter { $0.name.hasPrefix("requests.readdir") }.reduce(0) { $0 + $1.value }
       }
       // The kernel tells of the last close later than it happens.
-      try #require(eventually { mount.overlay.counters.first { $0.name == "requests.releasedir" }?.value == 2 })
+      try #require(eventually { mount.overlay.listings.openHandles == 0 })
       try mount.sh("ls -l d e")
+      try #require(eventually { mount.overlay.listings.openHandles == 0 })
       let before = readings()
       #expect(before > 0)
       try #expect(mount.sh("ls -l d e") == expected)

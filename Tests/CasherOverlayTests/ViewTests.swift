@@ -123,7 +123,7 @@ import Testing
       process.arguments = ["-c", "cd '\(mount.directory)'; cp /bin/sleep s; mkdir d; cd d; exec ../s 100"]
       try process.run()
       defer {
-        process.terminate()
+        kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
       }
       func links() throws -> [String] {
@@ -150,6 +150,8 @@ import Testing
     try withMount { mount in
       let (view, path) = mount.view("v")
       try mount.sh("mkdir d; touch d/f r")
+      // Those that made the files.
+      #expect(mount.overlay.waitForWriters(in: mount.overlay.mainView, timeoutNanoseconds: 10_000_000_000))
       let file = try FileDescriptor.open(FilePath(path + "/d/f"), O_WRONLY)
       let read = try FileDescriptor.open(FilePath(path + "/r"), O_RDONLY)
       #expect(!mount.overlay.waitForWriters(in: view, timeoutNanoseconds: 1_000_000))

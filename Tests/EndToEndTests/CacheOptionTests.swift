@@ -156,7 +156,7 @@ struct KeyOptionTests {
       try place.shell("echo 1 > version; mkfifo ../ready ../go")
       let call = "acache -v --input version -- sh -c 'echo > ../ready; read x < ../go'"
       let script = "\(call) & read x < ../ready; echo two > version; echo > ../go; wait"
-      let outcome = try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'")
+      let outcome = try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'")
       #expect(outcome.error.contains("version was changed by another process"))
       #expect(try Statistics(place).reasons == ["input-changed": 1])
     }

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// casherfs with CAP_SYS_ADMIN for ordinary users, where setcap(8) can give it.
-@Suite("The capability", .enabled(if: Capability.canBeGiven), .timeLimit(.minutes(5)))
+@Suite("The capability", .enabled(if: Capability.canBeGiven))
 struct CapabilityTests {
   @Test("By the file's capability an ordinary user gets passthrough, and it is in effect in no thread")
   func theFilesCapabilityGivesPassthrough() throws {
@@ -15,8 +15,8 @@ struct CapabilityTests {
       echo one >work/file; cat work/file; echo two >>work/file; cat work/file
       cat /proc/$daemon/task/*/status | grep -E '^Cap(Inh|Prm|Eff|Amb)' | sort -u
       casherfs log --daemon -f work >/dev/null & follower=$!
-      until grep -qs casherfs /proc/$follower/cmdline; do sleep 0.01; done
-      until [ "$(grep CapPrm /proc/$follower/status)" = "$(printf 'CapPrm:\\t0000000000000000')" ]; do sleep 0.01; done
+      eventually 'grep -qs casherfs /proc/$follower/cmdline'
+      eventually '[ "$(grep CapPrm /proc/$follower/status)" = "$(printf "CapPrm:\\t0000000000000000")" ]'
       kill $follower
       cd work && acache -- grep -E '^Cap(Prm|Eff|Amb)' /proc/self/status
       cd .. && casherfs unmount work && cat work/file
@@ -67,7 +67,7 @@ struct CapabilityTests {
     let outcome = try Capability.script(
       """
       casherfs mount -f work & daemon=$!
-      until casherfs status --json work 2>/dev/null | grep -o '"passthrough": [a-z]*'; do sleep 0.05; done
+      eventually 'casherfs status --json work 2>/dev/null | grep -o "\\"passthrough\\": [a-z]*"'
       casherfs unmount work
       wait $daemon; echo $?
       """, capability: "file")
@@ -83,10 +83,8 @@ struct CapabilityTests {
       env PATH="$PWD/programs:$PATH" CASHER_FAULT=1:kill HOME="$PWD/other" XDG_STATE_HOME="$PWD/other/state" \\
         CASHER_CACHE_DIR="$PWD/other/cache" TMPDIR="$PWD/other" \\
         "$CASHER_BIN_DIR/casherfs" __serve --cache-dir "$PWD/cache" -- "$PWD/work" 3>report &
-      until casherfs status work >/dev/null 2>&1; do
-        kill -0 $! || { wait $!; echo "ended $?"; exit; }
-        sleep 0.05
-      done
+      eventually 'casherfs status work >/dev/null 2>&1 || ! kill -0 $!'
+      kill -0 $! || { wait $!; echo "ended $?"; exit; }
       casherfs unmount work
       wait
       find other ran 2>/dev/null
@@ -177,9 +175,11 @@ private enum Capability {
   }()
 
   /// Runs a shell's script as an ordinary user, in a home directory of its own with a directory `work` to be mounted.
+  /// `eventually CONDITION` in it waits until those words hold, two minutes at most.
   static func script(_ script: String, capability: String) throws -> Outcome {
     let preamble = """
       PATH=$CASHER_BIN_DIR:$PATH; export CASHER_CACHE_DIR=$HOME/cache XDG_STATE_HOME=$HOME/state; mkdir work
+      eventually() { for i in $(seq 2400); do eval "$1" && return; sleep 0.05; done; echo "never: $1"; kill $!; exit 9; }
       """
     return try EndToEndTests.run(
       "/bin/bash", ["scripts/as-user", "/bin/sh", "-c", preamble + "\n" + script],

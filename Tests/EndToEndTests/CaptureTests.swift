@@ -61,7 +61,8 @@ struct CaptureTests {
     try withMount { place throws in
       let state = try #require(try place.casherfs("status", "--json", place.work).json(as: [[String: Any]].self).first)
       let daemon = try #require(state["process"] as? Int)
-      let unmounted = try place.shell("\(make); cd /; \(command) \"$OLDPWD\"; tail --pid=\(daemon) -f /dev/null")
+      let end = "timeout 100 tail --pid=\(daemon) -f /dev/null"
+      let unmounted = try place.shell("\(make); cd /; \(command) \"$OLDPWD\"; \(end)")
       #expect(unmounted.status == 0 && unmounted.error == "", "\(unmounted.error)")
       #expect(try place.casherfs("mount", place.work).status == 0)
       #expect(try place.shell("rm -f big; \(make); stat -c %s big").output == size)

@@ -33,7 +33,7 @@ struct ConcurrencyTests {
         cat ../o1 ../o2
         """
       let outcome = try run(
-        "/usr/bin/timeout", ["60", "/bin/bash", "-c", script], in: place.work, environment: place.environment)
+        "/usr/bin/timeout", ["100", "/bin/bash", "-c", script], in: place.work, environment: place.environment)
       #expect(outcome.output == "done\ndone\n")
       #expect(try place.counts().hits == 0)
     }
@@ -58,7 +58,7 @@ struct ConcurrencyTests {
         cat ../o1 ../o2 ../o3
         """
       let outcome = try run(
-        "/usr/bin/timeout", ["60", "/bin/bash", "-c", script], in: place.work, environment: place.environment)
+        "/usr/bin/timeout", ["100", "/bin/bash", "-c", script], in: place.work, environment: place.environment)
       #expect(outcome.output == "137\n0\n0\n0\ntext\ntext\ntext\n")
     }
   }
@@ -161,7 +161,7 @@ struct ConcurrencyTests {
         echo > ../go; wait
         """
       try place.write("x\n", to: "f")
-      #expect(try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "2\nmade\n7\n")
+      #expect(try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "2\nmade\n7\n")
     }
   }
 

@@ -17,13 +17,13 @@ struct FaultTests {
     var mounts = 0
     for number in 1...count {
       // What is printed is read until nobody is left who could print: cat ends then.
-      let mounted = try within20Seconds("CASHER_FAULT=\(number):5:\(call) casherfs mount work 2>&1 | cat", in: place)
+      let mounted = try inTime("CASHER_FAULT=\(number):5:\(call) casherfs mount work 2>&1 | cat", in: place)
       try #require(mounted == 0, "\(number)")
       guard try place.casherfs("status", place.work).status == 0 else { continue }
       mounts += 1
       var isMounted = true
       for _ in 1...3 where isMounted {
-        let unmounted = try within20Seconds("casherfs unmount work", in: place)
+        let unmounted = try inTime("casherfs unmount work", in: place)
         try #require(unmounted != 124, "\(number)")
         isMounted = unmounted != 0
       }
@@ -43,13 +43,13 @@ struct FaultTests {
     // How many calls mounting takes depends on the process that does it; a call takes some more, of all kinds.
     var (number, calls) = (1, 0)
     while calls < 150, number < 3000 {
-      if try within20Seconds("CASHER_FAULT=\(number):kill casherfs mount work", in: place) == 0 {
-        let called = try within20Seconds("cd work && acache -- sh -c \"cat file; echo \(number) >made\"", in: place)
+      if try inTime("CASHER_FAULT=\(number):kill casherfs mount work", in: place) == 0 {
+        let called = try inTime("cd work && acache -- sh -c \"cat file; echo \(number) >made\"", in: place)
         try #require(called != 124, "\(number)")
         calls += 1
       }
       // What is left of the mount can be taken over, and what was in the directory is there.
-      let again = try within20Seconds(
+      let again = try inTime(
         "casherfs unmount work || { casherfs mount work && casherfs unmount work; }", in: place)
       try #require(again == 0, "\(number)")
       #expect(place.read("file") == "kept", "\(number)")
@@ -59,7 +59,7 @@ struct FaultTests {
   }
 
   /// The status of a script; 124 when it had to be ended.
-  private func within20Seconds(_ script: String, in place: Place) throws -> Int32 {
-    try place.shell("timeout 20 sh -c '\(script)' >printed 2>&1", in: place.base).status
+  private func inTime(_ script: String, in place: Place) throws -> Int32 {
+    try place.shell("timeout 100 sh -c '\(script)' >printed 2>&1", in: place.base).status
   }
 }

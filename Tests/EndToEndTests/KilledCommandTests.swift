@@ -12,11 +12,11 @@ import Testing
     let killing = """
       acache -- sh -c 'sh -c "echo \\$\\$ > ../inner.new; mv ../inner.new ../inner; exec sleep 600"; true' \
         </dev/null >/dev/null 2>&1 & call=$!
-      while ! test -s ../inner; do sleep 0.01; done
+      timeout 100 sh -c 'while ! test -s ../inner; do sleep 0.01; done' || { kill -KILL "$call"; exit 9; }
       read -r inner < ../inner; outer=$(ps -o ppid= -p "$inner")
       kill -KILL "$call"; wait "$call"
       kill -KILL $outer "$inner"
-      while kill -0 "$inner" 2>/dev/null; do sleep 0.01; done
+      timeout 100 sh -c 'while kill -0 "$0" 2>/dev/null; do sleep 0.01; done' "$inner"
       """
     #expect(try place.shell(killing).status == 0)
     let ended = try place.casherfs("unmount", place.work)

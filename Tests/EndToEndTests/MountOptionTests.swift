@@ -67,8 +67,9 @@ struct MountOptionTests {
     try place.shell("mkfifo ../ready")
     let outcome = try place.shell(
       """
-      acache --mount . -- sh -c 'echo > ../ready; exec sleep 100' & read x < ../ready; kill -KILL $!; wait 2>/dev/null
-      timeout 60 sh -c 'while mountpoint -q "$PWD"; do sleep 0.05; done'; echo $?
+      acache --mount . -- sh -c 'echo > ../ready; exec sleep 1000' & call=$!
+      timeout 100 sh -c 'read x < ../ready'; kill -KILL $call; wait 2>/dev/null
+      timeout 100 sh -c 'while mountpoint -q "$PWD"; do sleep 0.05; done'; echo $?
       """)
     #expect(outcome.output.hasSuffix("0\n"))
     #expect(try !isMounted(place))

@@ -86,7 +86,7 @@ struct MountTests {
         kill(daemon, SIGKILL)
         try place.waitForEnd(of: daemon)
         let codes = try place.shell(
-          "for i in 1 2 3 4; do { timeout 30 casherfs mount '\(place.work)' 2>/dev/null; echo $?; } & done; wait",
+          "for i in 1 2 3 4; do { timeout 100 casherfs mount '\(place.work)'; echo $?; } & done; wait",
           in: place.base)
         #expect(codes.output.split(separator: "\n").sorted() == ["0", "5", "5", "5"], "\(codes)")
         #expect(place.read("file") == "here")
@@ -138,13 +138,23 @@ struct MountTests {
       let daemon = try #require(try place.daemon())
       // Another mount namespace keeps the filesystem alive after it was unmounted here.
       let holder = Process()
-      holder.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
-      holder.arguments = ["--mount", "sleep", "60"]
+      holder.executableURL = URL(fileURLWithPath: "/bin/bash")
+      // It keeps nothing of what others wait for the end of.
+      let script = """
+        for f in /proc/self/fd/*; do n=${f##*/}; [ $n -le 2 ] || eval "exec $n>&-"; done; exec unshare --mount sleep 600
+        """
+      holder.arguments = ["-c", script]
+      (holder.standardOutput, holder.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
       try holder.run()
-      defer { holder.terminate() }
+      // It may have SIGTERM blocked, from the thread that starts it.
+      defer {
+        kill(holder.processIdentifier, SIGKILL)
+        holder.waitUntilExit()
+      }
       // The namespace is there once unshare(1) has become sleep(1): a change of /proc, which tells of none.
       let program = "readlink /proc/\(holder.processIdentifier)/exe"
-      while try place.shell(program).output.contains("unshare") { usleep(2000) }
+      for _ in 0..<10_000 where try !place.shell(program).output.contains("sleep") { usleep(2000) }
+      try #require(try place.shell(program).output.contains("sleep"))
       switch how {
       case "TERM": kill(daemon, SIGTERM)
       case "lazily": #expect(try place.casherfs("unmount", "--lazy", place.work).status == 0)
@@ -221,8 +231,9 @@ extension Place {
     return (mounts.first?["process"] as? Int).flatMap { Int32(exactly: $0) }
   }
 
-  /// Waits until the process is gone; tail(1) ends with it.
+  /// Waits until the process is gone, two minutes at most; tail(1) ends with it.
   func waitForEnd(of process: Int32) throws {
-    try shell("exec timeout 30 tail --pid=\(process) -s 0.02 -f /dev/null", in: "/")
+    let wait = try shell("exec timeout 120 tail --pid=\(process) -s 0.02 -f /dev/null", in: "/")
+    try #require(wait.status == 0, "process \(process) has not ended")
   }
 }

@@ -299,8 +299,8 @@ struct OutsideTests {
       try place.shell("mkdir ../d; touch ../d/a; mkfifo ../ready ../go")
       let call = "acache -- sh -c 'ls ../d; echo > ../ready; read x < ../go'"
       let script = "\(call) & read x < ../ready; touch ../d/b; echo > ../go; wait"
-      #expect(try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "a\n")
-      let again = "timeout 20 \(call) & timeout 20 sh -c 'read x < ../ready; echo > ../go'; wait"
+      #expect(try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "a\n")
+      let again = "timeout 100 \(call) & timeout 100 sh -c 'read x < ../ready; echo > ../go'; wait"
       #expect(try place.shell(again).output == "a\nb\n")
     }
   }
@@ -311,8 +311,8 @@ struct OutsideTests {
       try place.shell("echo one > ../f; ln -s f ../l; mkfifo ../ready ../go")
       let call = "acache -- sh -c 'cat ../f; readlink ../l; echo > ../ready; read x < ../go'"
       let script = "\(call) & read x < ../ready; echo two > ../f; ln -sfn g ../l; echo > ../go; wait"
-      #expect(try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "one\nf\n")
-      let again = "timeout 20 \(call) & timeout 20 sh -c 'read x < ../ready; echo > ../go'; wait"
+      #expect(try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'").output == "one\nf\n")
+      let again = "timeout 100 \(call) & timeout 100 sh -c 'read x < ../ready; echo > ../go'; wait"
       #expect(try place.shell(again).output == "two\ng\n")
     }
   }

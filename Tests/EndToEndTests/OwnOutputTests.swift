@@ -255,7 +255,7 @@ struct OwnOutputTests {
     let prepare = "printf 'out: in\\n\\tcp in out\\n' > Makefile; echo one > in"
     try withTwins(prepare: prepare) { twins throws in
       try twins.miss("make")
-      try twins.edit("echo two > in; touch -d '1 hour' in")
+      try twins.edit("echo two > in; touch -d '1 hour ago' out")
       try twins.call(either: "make")
       try twins.edit("cmp in out")
     }

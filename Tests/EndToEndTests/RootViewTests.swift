@@ -80,8 +80,10 @@ struct RootViewTests {
         mkfifo $d/p; (echo through > $d/p &) ; cat $d/p; rm $d/p
         script -qc 'echo in a terminal' /dev/null < /dev/null | tr -d '\r'
         flock $d/lock echo locked; rm $d/lock
-        cp /bin/sleep $d/program; $d/program 0.2 & sleep 0.1; (echo x > $d/program) 2>/dev/null || echo busy
-        rm $d/program; wait $!; echo $?
+        cp /bin/sleep $d/program; $d/program 1000 &
+        for i in $(seq 6000); do readlink /proc/$!/exe | grep -q '/program$' && break; sleep 0.01; done
+        (echo x > $d/program) 2>/dev/null || echo busy
+        rm $d/program; kill $!; wait $!; echo $?
         ln $d/../out/../work/none $d/l 2>/dev/null || echo none
         echo a > $d/l1; ln $d/l1 $d/l2; stat -c %h $d/l2; rm $d/l1 $d/l2
         find /usr/bin -perm -4000 -name su; readlink /proc/self/exe; cd /usr/include; pwd; cd ..; pwd
@@ -104,8 +106,8 @@ struct RootViewTests {
       let run = try place.shell(
         """
         mkdir -p ../out; python3 -c '\(Self.server)' ../out/s & server=$!
-        timeout 20 sh -c 'until [ -S ../out/s ]; do sleep 0.01; done'
-        timeout 20 acache -v -- python3 client.py ../out/s; kill $server 2>/dev/null
+        timeout 100 sh -c 'until [ -S ../out/s ]; do sleep 0.01; done'
+        timeout 100 acache -v -- python3 client.py ../out/s; kill $server 2>/dev/null
         """)
       #expect(run.output == "b'from host'\n")
       #expect(run.error.contains("not stored: the command connected to"))
@@ -151,8 +153,8 @@ struct RootViewTests {
       let run = try place.shell(
         """
         mkdir -p ../out/d
-        acache -- sh -c 'touch ../out/begun; for i in $(seq 400); do cat ../out/d/f 2>/dev/null && break; sleep 0.05; done' &
-        timeout 20 sh -c 'until [ -e ../out/begun ]; do sleep 0.01; done'
+        acache -- sh -c 'touch ../out/begun; for i in $(seq 2000); do cat ../out/d/f 2>/dev/null && break; sleep 0.05; done' &
+        timeout 100 sh -c 'until [ -e ../out/begun ]; do sleep 0.01; done'
         rmdir ../out/d; mkdir ../out/d; echo here > ../out/d/f; wait
         """)
       #expect(run.output == "here\n")
@@ -178,8 +180,8 @@ struct RootViewTests {
       let run = try place.shell(
         """
         flock ../out/lock sh -c 'touch ../out/held; while [ -e ../out/held ]; do sleep 0.02; done' & holder=$!
-        timeout 20 sh -c 'until [ -e ../out/held ]; do sleep 0.01; done'
-        timeout 20 acache -- sh -c "flock -n ../out/lock echo no; (sleep 0.2; rm ../out/held) & \
+        timeout 100 sh -c 'until [ -e ../out/held ]; do sleep 0.01; done'
+        timeout 100 acache -- sh -c "flock -n ../out/lock echo no; (sleep 0.2; rm ../out/held) & \
           flock ../out/lock sh -c '[ -e ../out/held ] || echo free'"
         rm -f ../out/held; wait $holder
         """)

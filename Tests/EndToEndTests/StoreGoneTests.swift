@@ -81,7 +81,10 @@ import Testing
         time.sleep(600)
         """
       let open = try place.shell(
-        "python3 -Ic '\(reader)' </dev/null >/dev/null 2>&1 & while ! test -s ../reader; do sleep 0.01; done")
+        """
+        python3 -Ic '\(reader)' </dev/null >/dev/null 2>&1 &
+        timeout 100 sh -c 'while ! test -s ../reader; do sleep 0.01; done'
+        """)
       #expect(open.status == 0)
       defer { _ = try? place.shell("kill $(cat ../reader)") }
       try place.shell("rm -rf '\(place.base)/cache'", in: "/")

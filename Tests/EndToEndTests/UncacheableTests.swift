@@ -30,7 +30,7 @@ struct UncacheableTests {
       try place.shell("echo one > in; mkfifo ../ready ../go")
       let call = "acache -v -- sh -c 'cat in; echo > ../ready; read x < ../go'"
       let script = "\(call) & read x < ../ready; echo two > in; echo > ../go; wait"
-      let outcome = try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'")
+      let outcome = try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'")
       #expect(outcome.output == "one\n")
       #expect(outcome.error.contains("in was changed by another process"))
       #expect(try Statistics(place).reasons == ["input-changed": 1])
@@ -43,7 +43,7 @@ struct UncacheableTests {
       try place.shell("mkdir d; mkfifo ../ready ../go")
       let call = "acache -v -- sh -c 'ls d; [ -e f ] || echo none; echo > ../ready; read x < ../go'"
       let script = "\(call) & read x < ../ready; echo two > d/new; echo > f; echo > ../go; wait"
-      let outcome = try place.shell("timeout 60 sh -c '\(script.replacing("'", with: "'\\''"))'")
+      let outcome = try place.shell("timeout 100 sh -c '\(script.replacing("'", with: "'\\''"))'")
       #expect(outcome.output == "none\n")
       #expect(try Statistics(place).reasons == ["input-changed": 1])
     }
@@ -67,13 +67,13 @@ struct UncacheableTests {
       // Foundation waits for whoever has inherited its descriptors, the background process too.
       let script = """
         for f in /proc/self/fd/*; do n=${f##*/}; [ $n -le 2 ] || eval "exec $n>&-"; done
-        timeout 30 acache -v -- sh -c 'echo out; { read x < ../go; echo late > late; } >/dev/null 2>&1 &'
+        timeout 100 acache -v -- sh -c 'echo out; { read x < ../go; echo late > late; } >/dev/null 2>&1 &'
         """
       let outcome = try run("/bin/bash", ["-c", script], in: place.work, environment: place.environment)
       #expect(outcome.status == 0)
       #expect(outcome.output == "out\n")
       #expect(outcome.error.contains("background"))
-      try place.shell("timeout 10 sh -c 'echo > ../go; until [ -s late ]; do sleep 0.05; done'")
+      try place.shell("timeout 100 sh -c 'echo > ../go; until [ -s late ]; do sleep 0.05; done'")
       #expect(place.read("late") == "late\n")
     }
   }
