@@ -76,8 +76,9 @@ final class Session: @unchecked Sendable {  // the pointers are set once; libfus
     cfuse_loop(raw, UInt32(clamping: threads), UInt32(clamping: idle))
   }
 
-  /// Lets the threads end after their present requests; the loop's thread must be woken besides.
-  func exit() { fuse_session_exit(raw) }
+  /// Lets the threads end after their present requests; the loop's thread must be woken besides. The loop may have come out
+  /// by itself meanwhile, and the session be freed.
+  func exit() { isOpen.withLock { if $0 { fuse_session_exit(raw) } } }
 
   /// Closes the connection: whoever waits for an answer gets an error. The mount is not taken away by that.
   func disconnect() {
