@@ -12,6 +12,19 @@ extension RecordingBuilder {
         throw .inputUnreadable(path, error.rawValue)
       }
     }
+    let links = Set(statuses.filter { $0.value?.type == .symlink }.keys)
+    if links.isEmpty { return }
+    // Where a symlink has taken a directory's place, what was in it is gone: it leads to something else.
+    for path in statuses.keys where isBelow(links, path) { statuses[path] = .some(nil) }
+  }
+
+  private func isBelow(_ links: Set<FilePath>, _ path: FilePath) -> Bool {
+    var above = path.parent
+    while !above.isEmpty {
+      if links.contains(above) { return true }
+      above = above.parent
+    }
+    return false
   }
 
   /// A record speaks of names. What the run did to a file with several names can be told by a name that the file had before

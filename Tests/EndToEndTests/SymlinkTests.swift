@@ -25,6 +25,17 @@ struct SymlinkTests {
     }
   }
 
+  @Test("A symlink to a copy in place of the directory that was copied comes back")
+  func inPlaceOfDirectory() throws {
+    try withTwins(prepare: "mkdir -p t/deep d; echo one > t/one; echo two > t/deep/two") { twins throws in
+      let script = "cp -r t d && rm -r t && ln -s d/t t && cat t/one t/deep/two"
+      try twins.miss(script)
+      try twins.edit("rm -r t d/t; mkdir -p t/deep; echo one > t/one; echo two > t/deep/two")
+      try twins.hit(script)
+      try twins.edit("ls -l t/ d/t | wc -l")
+    }
+  }
+
   @Test("A symlink on the way to a file counts")
   func component() throws {
     try withTwins(prepare: "mkdir a b; echo one > a/f; echo two > b/f; ln -s a current; ln -s current/. chain") {
