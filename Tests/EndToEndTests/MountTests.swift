@@ -139,9 +139,10 @@ struct MountTests {
       // Another mount namespace keeps the filesystem alive after it was unmounted here.
       let holder = Process()
       holder.executableURL = URL(fileURLWithPath: "/bin/bash")
-      // It keeps nothing of what others wait for the end of.
+      // It keeps none of the pipes that others read to the end; but the socket by which Foundation knows that it runs.
       let script = """
-        for f in /proc/self/fd/*; do n=${f##*/}; [ $n -le 2 ] || eval "exec $n>&-"; done; exec unshare --mount sleep 600
+        for f in /proc/$$/fd/*; do n=${f##*/}; case $n:$(readlink $f) in [012]:*) ;; *:pipe:*) eval "exec $n>&-"; esac; done
+        exec unshare --mount sleep 600
         """
       holder.arguments = ["-c", script]
       (holder.standardOutput, holder.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
