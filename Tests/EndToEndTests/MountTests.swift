@@ -154,8 +154,12 @@ struct MountTests {
       }
       // The namespace is there once unshare(1) has become sleep(1): a change of /proc, which tells of none.
       let program = "readlink /proc/\(holder.processIdentifier)/exe"
-      for _ in 0..<10_000 where try !place.shell(program).output.contains("sleep") { usleep(2000) }
-      try #require(try place.shell(program).output.contains("sleep"))
+      var looks = 0
+      while try !place.shell(program).output.contains("sleep") {
+        looks += 1
+        try #require(looks < 10_000, "unshare(1) has not begun")
+        usleep(2000)
+      }
       switch how {
       case "TERM": kill(daemon, SIGTERM)
       case "lazily": #expect(try place.casherfs("unmount", "--lazy", place.work).status == 0)
