@@ -71,7 +71,7 @@ struct Placer {
         let former = try tree.lowerStatus(of: name, in: directory.descriptor)
         var isPlaced = false
         if tree.placements.mayHave(name) {
-          isPlaced = tree.placements.file(name, in: try DirectoryKey(of: directory.descriptor)) != nil
+          isPlaced = tree.placements.file(name, in: directory.identity) != nil
         }
         step = PlacingSteps.Step(
           output: output, directory: directory, former: former, isNew: former == nil && !isPlaced)
@@ -113,7 +113,18 @@ struct Placer {
   /// A manifest is data from outside: nothing that climbs, nothing that is no name.
   private static func isAcceptable(_ path: FilePath) -> Bool {
     guard !path.isEmpty, path.bytes.last != UInt8(ascii: "/") else { return false }
-    return path.components.allSatisfy { $0 != "." && $0 != ".." && !$0.bytes.contains(0) && $0.bytes.count <= 255 }
+    var (length, dots) = (0, 0)
+    for byte in path.bytes + [UInt8(ascii: "/")] {
+      if byte == UInt8(ascii: "/") {
+        if length > 255 || 1...2 ~= length && dots == length { return false }
+        (length, dots) = (0, 0)
+        continue
+      }
+      if byte == 0 { return false }
+      length += 1
+      if byte == UInt8(ascii: ".") { dots += 1 }
+    }
+    return true
   }
 
   // MARK: runs in flight
@@ -174,9 +185,11 @@ struct Placer {
     guard case .file(let digest, _, let inPlace) = output.content, overlay.canPlace, !output.path.isAbsolute else {
       return false
     }
-    let placed = tree.placements.file(name, in: try DirectoryKey(of: directory.descriptor))
+    let placed = tree.placements.file(name, in: directory.identity)
     var present = placed?.status
-    if present == nil { present = try tree.lowerStatus(of: name, in: directory.descriptor) }
+    if present == nil, directory.names.mayHave(name) {
+      present = try tree.lowerStatus(of: name, in: directory.descriptor)
+    }
     if present?.type == .directory {
       // What was in it has been removed before this, or it is not the directory that was recorded.
       let pinned = try overlay.pinDirectory(directory.path)
@@ -459,8 +472,19 @@ private struct OutputFacets {
 /// A directory that outputs are put into.
 struct OpenDirectory {
   let descriptor: FileDescriptor
-  let key: InodeKey
+  let identity: DirectoryKey
   let path: FilePath
+  /// What stood beneath before anything was put there.
+  let names: NamesBeneath
+
+  var key: InodeKey { identity.key }
+
+  fileprivate init(_ descriptor: FileDescriptor, path: FilePath) throws(Errno) {
+    self.descriptor = descriptor
+    self.path = path
+    identity = try DirectoryKey(of: descriptor)
+    names = NamesBeneath(descriptor)
+  }
 }
 
 /// The directories of one placing, each opened once, one component at a time and never through a symlink.
@@ -485,7 +509,7 @@ private struct Directories {
     }
     let directory: OpenDirectory
     do throws(Errno) {
-      directory = OpenDirectory(descriptor: descriptor, key: try descriptor.status().key, path: path)
+      directory = try OpenDirectory(descriptor, path: path)
     } catch {
       descriptor.close()
       throw error

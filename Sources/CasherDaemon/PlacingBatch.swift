@@ -9,6 +9,7 @@ struct PlacingBatch {
   let overlay: Overlay
   let caller: Caller
   let run: Digest
+  private let ownUser = geteuid()
   /// Outputs of which the record has further names.
   private let linked: Set<FilePath>
   /// Directories that the run left closed to its own user: a daemon without privileges could not make ordinary files in
@@ -34,7 +35,7 @@ struct PlacingBatch {
     for output in record.outputs {
       switch output.content {
       case .hardLink(let other): linked.insert(other)
-      case .directory: if output.permissions & 0o300 != 0o300, geteuid() != 0 { closed.insert(output.path) }
+      case .directory: if output.permissions & 0o300 != 0o300, ownUser != 0 { closed.insert(output.path) }
       default: break
       }
     }
@@ -55,9 +56,9 @@ struct PlacingBatch {
     try checkMayReplace(present, in: parent.status)
     let name = output.path.lastComponent
     var (user, group) = (caller.user, parent.status.permissions & 0o2000 != 0 ? parent.status.group : caller.group)
-    if geteuid() != 0 { user = geteuid() }
+    if ownUser != 0 { user = ownUser }
     if let owner = output.owner {
-      if caller.user == 0, geteuid() == 0 { (user, group) = (owner.user, owner.group) }
+      if caller.user == 0, ownUser == 0 { (user, group) = (owner.user, owner.group) }
       if owner.user == user, caller.isMember(of: owner.group) { group = owner.group }
     }
     var attributes = kept.filter { kept in !output.attributes.contains { $0.name == kept.name } }

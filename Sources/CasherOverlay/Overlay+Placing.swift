@@ -105,6 +105,7 @@ extension Overlay {
     do throws(Errno) {
       try directory.withDescriptor { descriptor throws(Errno) in
         guard try descriptor.status().links > 0 else { throw .noSuchFile }
+        let names = NamesBeneath(descriptor)
         for next in indices {
           index = next
           let placing = placings[index]
@@ -115,7 +116,7 @@ extension Overlay {
               planned.file = former.with(modified: placing.file.modified, changed: placing.file.changed)
             }
             planned.former = former
-          } else {
+          } else if names.mayHave(placing.name) {
             planned.covered = try found(placing.name, in: descriptor)
             if planned.covered?.status.type == .directory { throw .isDirectory }
           }

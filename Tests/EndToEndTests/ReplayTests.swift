@@ -3,6 +3,22 @@ import Testing
 
 @Suite("Running and replaying")
 struct ReplayTests {
+  @Test("Many outputs come back where all, some or none of their names are taken, and leave the others alone")
+  func manyNames() throws {
+    try withTwins(prepare: "mkdir d; echo mine > d/other") { twins throws in
+      let script = "i=0; while [ $i -lt 300 ]; do echo $i > d/f$i; i=$((i+1)); done"
+      try twins.miss(script)
+      try twins.hit(script)
+      for change in ["rm d/f*", "rm d/f*1*", "rm d/f*; echo theirs > d/f7; echo more > d/f299", "echo theirs > d/f70"] {
+        try twins.edit(change)
+        try twins.call(either: script)
+        try twins.edit(change)
+        try twins.hit(script)
+        try twins.edit("cat d/* | cksum; ls d | wc -l; cat d/other")
+      }
+    }
+  }
+
   @Test("The second call of a command runs nothing and prints the same")
   func secondCall() throws {
     try withMount { place throws in
