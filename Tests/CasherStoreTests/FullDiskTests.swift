@@ -58,8 +58,9 @@ import Testing
     let place = try TemporaryStore()
     let (image, cache) = (place.base + "/image", place.base + "/cache")
     try FileManager.default.createDirectory(atPath: cache, withIntermediateDirectories: true)
-    try #require(
-      FullDiskTests.shell("truncate -s 120m \(image) && mkfs.btrfs -q \(image) && mount -o loop \(image) \(cache)"))
+    // mkfs.btrfs(8) gives up at a dead mount, which other tests leave for a moment.
+    let make = "unshare -m sh -c 'umount -l -a -t fuse.casherfs; mkfs.btrfs -q \(image)'"
+    try #require(FullDiskTests.shell("truncate -s 120m \(image) && \(make) && mount -o loop \(image) \(cache)"))
     defer { _ = FullDiskTests.shell("umount -l \(cache)") }
     chmod(cache, 0o700)
     let store = try place.open()
