@@ -15,6 +15,9 @@ struct ReplayTests {
         try twins.edit(change)
         try twins.hit(script)
         try twins.edit("cat d/* | cksum; ls d | wc -l; cat d/other")
+        // Nothing of what they took the place of comes to light again.
+        try twins.edit("rm d/f7 d/f70 d/f299; cat d/* | cksum; ls d | wc -l")
+        try twins.call(either: script)
       }
     }
   }
